@@ -1,0 +1,82 @@
+/* Decoding and products over any codec, and the reference table. Slow on purpose: nothing here is for speed. */
+#include "num/ref/ref.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+void mp_ref_dequant(const mp_ref_codec *codec, float *dst, const void *src, int64_t n)
+{
+    const uint8_t *block = src;
+    assert(n % codec->len == 0);
+    for (int64_t i = 0; i < n; i += codec->len, block += codec->bytes) {
+        mp_ref_block b = { 0 };
+        codec->unpack(&b, block);
+        for (int j = 0; j < codec->len; j++)
+            dst[i + j] = b.scale[j / 16] * (float)b.q[j] - b.min[j / 16];
+    }
+}
+
+/* The exact integer product of n codes; at most 32 * 128 * 127. */
+static int32_t int_dot(const int8_t *w, const int8_t *x, int n)
+{
+    int32_t sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += w[i] * x[i];
+    return sum;
+}
+
+static int32_t int_sum(const int8_t *x, int n)
+{
+    int32_t sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
+/* Adds 32 elements' product to acc: k is the place of the first code inside b, x the block of 32 activations with scale d and d * sum s. */
+static float dot_32(const mp_ref_block *b, int k, int sub, const mp_q8 *x, int64_t nth)
+{
+    const int8_t *q = x->q + nth * MP_Q8_BLOCK;
+    float d = x->d[nth], sum = 0;
+    if (sub == 32) {
+        float scale = b->scale[k / 16] * d;
+        return fmaf(scale, (float)int_dot(b->q + k, q, 32), -(b->min[k / 16] * x->s[nth]));
+    }
+    for (int h = 0; h < 32; h += 16) {
+        sum = fmaf(b->scale[(k + h) / 16] * d, (float)int_dot(b->q + k + h, q + h, 16), sum);
+        sum = fmaf(-(b->min[(k + h) / 16] * d), (float)int_sum(q + h, 16), sum);
+    }
+    return sum;
+}
+
+void mp_ref_dot(const mp_ref_codec *codec, float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+{
+    const uint8_t *block = row;
+    float acc[MP_DOT_TOK] = { 0 };
+    assert(n % codec->len == 0 && tok >= 1 && tok <= MP_DOT_TOK);
+    for (int64_t i = 0; i < n; i += codec->len, block += codec->bytes) {
+        mp_ref_block b = { 0 };
+        codec->unpack(&b, block);
+        for (int t = 0; t < tok; t++) {
+            mp_q8 xt = mp_q8_at((const char *)x + (size_t)t * x_stride, n);
+            for (int k = 0; k < codec->len; k += MP_Q8_BLOCK)
+                acc[t] += dot_32(&b, k, codec->sub, &xt, (i + k) / MP_Q8_BLOCK);
+        }
+    }
+    for (int t = 0; t < tok; t++)
+        out[t] = acc[t];
+}
+
+void mp_kern_init_ref(mp_kern *k)
+{
+    memset(k, 0, sizeof *k);
+    k->name = "ref";
+    mp_ref_init_legacy(k);
+    mp_ref_init_kquant(k);
+    mp_ref_init_iq4(k);
+    mp_ref_init_ternary(k);
+    mp_ref_init_mxfp4(k);
+    mp_ref_init_float(k);
+    mp_ref_init_q8(k);
+}
