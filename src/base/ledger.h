@@ -1,0 +1,76 @@
+/* The ledger: who holds how many bytes of which tier. Every allocation is charged BEFORE it is made; one that
+ * does not fit fails with the numbers. A dry ledger counts the same way and has no memory behind its regions:
+ * the planner is the loader run on a dry ledger.
+ *
+ *   limit ─┬────────────────────────────────────────────┐
+ *          │ weights │ experts │ kv │ work │ tok │ over │  free
+ *          └────────────────────────────────────────────┘
+ */
+#ifndef MP_BASE_LEDGER_H
+#define MP_BASE_LEDGER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+typedef enum mp_tier { MP_TIER_VRAM, MP_TIER_RAM, MP_TIER_DISK, MP_TIER_COUNT } mp_tier;
+
+/* Owner tags. WEIGHTS: dense weights. EXPERTS: expert slots. KV: keys, values, recurrent state. WORK: activations,
+ * logits, staging. TOKENIZER: vocabulary and metadata. OVERHEAD: libraries, libc, threads, page tables of small things. */
+typedef enum mp_owner {
+    MP_OWN_WEIGHTS, MP_OWN_EXPERTS, MP_OWN_KV, MP_OWN_WORK, MP_OWN_TOKENIZER, MP_OWN_OVERHEAD, MP_OWN_COUNT
+} mp_owner;
+
+const char *mp_tier_name(mp_tier tier);    /* "vram" "ram" "disk" */
+const char *mp_owner_name(mp_owner owner); /* "weights" "experts" "kv" "work" "tokenizer" "overhead" */
+
+typedef struct mp_ledger mp_ledger;
+
+typedef struct mp_ledger_line {
+    uint64_t used_bytes, peak_bytes; /* of one owner in one tier */
+} mp_ledger_line;
+
+/* Opens a ledger without limits. dry: regions and arenas charged to it get no memory. Threads: all calls are thread-safe. */
+mp_err mp_ledger_open(bool dry, mp_ledger **out);
+void   mp_ledger_close(mp_ledger **ledger); /* asserts (debug builds) that everything was credited back */
+bool   mp_ledger_dry(const mp_ledger *ledger);
+
+/* 0 = no limit. Lowering below what is used is allowed: further charges fail until enough is credited. */
+void     mp_ledger_set_limit(mp_ledger *ledger, mp_tier tier, uint64_t bytes);
+uint64_t mp_ledger_limit(const mp_ledger *ledger, mp_tier tier);
+uint64_t mp_ledger_used(const mp_ledger *ledger, mp_tier tier);
+uint64_t mp_ledger_peak(const mp_ledger *ledger, mp_tier tier); /* peak of the tier's sum, not sum of peaks */
+mp_ledger_line mp_ledger_get(const mp_ledger *ledger, mp_tier tier, mp_owner owner);
+
+/* Errors: MP_E_BUDGET with need, used and limit in the sentence. */
+mp_err mp_ledger_charge(mp_ledger *ledger, mp_tier tier, mp_owner owner, uint64_t bytes);
+void   mp_ledger_credit(mp_ledger *ledger, mp_tier tier, mp_owner owner, uint64_t bytes);
+
+/* Small memory: zeroed, 64-byte aligned, real also on a dry ledger. The block remembers ledger, owner and size, so freeing
+ * needs only the pointer. Charged: size plus the hidden header. size 0 gives a valid pointer.
+ * Errors: MP_E_BUDGET; MP_E_FAILED when the system has none. On error *out (a `void *`) is NULL. */
+mp_err mp_alloc(mp_ledger *ledger, mp_owner owner, size_t bytes, void **out);
+void   mp_free(void *p); /* NULL is fine */
+#define MP_FREE(p) (mp_free(p), (p) = NULL)
+/* New array of n T's into the variable p: MP_NEW(err, ledger, owner, T, n, p) - checks n * sizeof(T) for overflow. */
+#define MP_NEW(ledger, owner, T, n, pp) mp_alloc_array((ledger), (owner), (n), sizeof(T), (void **)(void *)(pp))
+mp_err mp_alloc_array(mp_ledger *ledger, mp_owner owner, size_t n, size_t size, void **out);
+
+/* Large memory: whole pages straight from the system, huge pages where the system gives them, for weights, slots, KV, work.
+ * bytes is rounded up to 4096 (to 2 MiB from 8 MiB on); what is charged also counts its page tables (1/512).
+ * populate: touch it all now, so that nothing faults later and the measured peak is the planned one.
+ * base is NULL on a dry ledger. */
+typedef struct mp_region {
+    unsigned char *base;
+    size_t         bytes;   /* usable */
+    uint64_t       charged; /* what the ledger counts for it */
+    mp_owner       owner;
+    mp_ledger     *ledger;
+} mp_region;
+
+mp_err   mp_region_open(mp_ledger *ledger, mp_owner owner, size_t bytes, bool populate, mp_region *out);
+void     mp_region_close(mp_region *region);         /* zeroes *region */
+uint64_t mp_region_cost(size_t bytes);               /* what mp_region_open will charge for bytes */
+#endif

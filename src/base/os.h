@@ -1,0 +1,56 @@
+/* The one seam to the operating system: files, memory, clocks, limits. Only os.c knows which system it is. */
+#ifndef MP_BASE_OS_H
+#define MP_BASE_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* ---- time ---- */
+uint64_t mp_now_ns(void); /* monotonic */
+
+/* ---- files ---- */
+typedef struct mp_file {
+    int      fd;         /* buffered descriptor; -1 when closed */
+    int      direct_fd;  /* the same file opened with O_DIRECT; -1 where it is refused (tmpfs, overlay, FUSE) */
+    uint32_t align;      /* alignment that direct reads need in offset, length and memory (from statx, else 4096) */
+    uint64_t bytes;      /* size when opened */
+} mp_file;
+
+mp_err mp_file_open(const char *path, bool direct, mp_file *out); /* for reading; directories and empty paths are refused */
+void   mp_file_close(mp_file *file);
+/* Reads exactly n bytes at offset, retrying EINTR and short reads. Errors: MP_E_FAILED (the sentence says errno, offset; or that the
+ * file is shorter than when it was opened). Threads: any number at once. Leaves what it read in the page cache. */
+mp_err mp_file_read(const mp_file *file, void *dst, size_t n, uint64_t offset);
+/* The same past the page cache: dst, n and offset are multiples of align, but the last block may reach past the file's end (then the rest
+ * of dst is undefined). Falls back to buffered reads followed by dropping them from the cache where O_DIRECT is refused. */
+mp_err mp_file_read_direct(const mp_file *file, void *dst, size_t n, uint64_t offset);
+void   mp_file_drop_cache(const mp_file *file, uint64_t offset, uint64_t bytes); /* posix_fadvise DONTNEED */
+
+/* ---- memory ---- */
+void *mp_os_map(size_t bytes, bool huge); /* anonymous, zero; 2 MiB aligned when huge; NULL when refused */
+void  mp_os_unmap(void *p, size_t bytes);
+bool  mp_os_populate(void *p, size_t bytes); /* touches every page for writing; false when the system refuses */
+
+typedef struct mp_os_memory {
+    uint64_t total_bytes, available_bytes;       /* MemTotal, MemAvailable */
+    uint64_t cgroup_limit_bytes;                 /* smallest limit on the path to the root, v1 or v2; 0 = none */
+    uint64_t cgroup_used_bytes;                  /* of that group, less its inactive file cache */
+    int      cgroup_version;                     /* 0 none, 1, 2 */
+    bool     thp;                                /* transparent huge pages: always or madvise */
+} mp_os_memory;
+void mp_os_memory_get(mp_os_memory *out);
+
+typedef struct mp_os_usage {
+    uint64_t peak_bytes;  /* VmHWM + VmPTE: the most that this process held */
+    uint64_t now_bytes;   /* VmRSS + VmPTE */
+    uint64_t anon_bytes, file_bytes, shmem_bytes, pte_bytes;
+} mp_os_usage;
+void mp_os_usage_get(mp_os_usage *out);
+
+/* ---- processors ---- */
+int mp_os_cpus(void); /* usable ones: affinity and cgroup quota (v1, v2) considered; at least 1 */
+void mp_cpu_relax(void); /* a pause inside a spin loop */
+#endif
