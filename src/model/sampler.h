@@ -38,7 +38,7 @@ typedef struct mp_sampling {
 
 typedef struct mp_sampler mp_sampler;
 
-/* Memory: 8 bytes per vocabulary entry and a little, as WORK. Errors: MP_E_USAGE when a parameter is out of its range or a bias id
+/* Memory: 20 bytes per vocabulary entry and a little, as WORK. Errors: MP_E_USAGE when a parameter is out of its range or a bias id
  * is not in [0, vocab); MP_E_BUDGET. Threads: one sampler belongs to one thread at a time. */
 mp_err mp_sampler_open(mp_ledger *ledger, int32_t vocab, const mp_sampling *params, mp_sampler **out);
 void   mp_sampler_close(mp_sampler **sampler);
