@@ -1,0 +1,223 @@
+/* moped: language models bigger than the memory they are given. The one public header.
+ *
+ *   moped_plan     what a model will need, before anything is loaded
+ *   moped_model    a loaded model under a hard memory budget
+ *   moped_session  one timeline of tokens: hand in the whole prefix, get logits or text
+ *   moped_vocab    text <-> token ids, chat templates (also without loading weights)
+ *
+ * A first program:
+ *     moped_options opt = { .path = "model.gguf", .ram_bytes = 8ull << 30 };
+ *     moped_model *m;  moped_session *s;  moped_result r;
+ *     if (moped_model_open(&opt, &m)) return puts(moped_error()), 1;
+ *     moped_session_open(m, 0, &s);
+ *     moped_generate(s, &(moped_request){ .tokens = ids, .n_tokens = n, .max_tokens = 64 }, &r);
+ *
+ * Conventions. Functions return MOPED_OK or a negative moped_status; the sentence for a person is moped_error() of the same thread. Outputs come
+ * last and are zero on error. Option structs: zero means the default. Bytes are bytes, times nanoseconds unless the name says otherwise.
+ * Threads: a model may be used from any number of threads; a session by one at a time. */
+#ifndef MOPED_H
+#define MOPED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define MOPED_API __attribute__((visibility("default")))
+#else
+#define MOPED_API
+#endif
+
+/* ---- errors ---- */
+typedef enum moped_status {
+    MOPED_OK = 0,
+    MOPED_E_FAILED = -1,    /* anything without a code of its own */
+    MOPED_E_USAGE = -2,     /* a value given by the caller is not usable */
+    MOPED_E_BUDGET = -3,    /* does not fit the memory budget */
+    MOPED_E_MODEL = -4,     /* the model file is bad or not supported */
+    MOPED_E_GUARD = -5,     /* stopped by a guard */
+    MOPED_E_CANCELLED = -6, /* a callback asked to stop */
+    MOPED_E_CONTEXT = -7,   /* the context is full */
+} moped_status;
+
+MOPED_API const char *moped_error(void);   /* this thread's last sentence; valid until its next failing call */
+MOPED_API const char *moped_version(void); /* "0.1.0" */
+MOPED_API const char *moped_isa_at(int i); /* instruction sets that this processor can run, best last: "ref", "avx2", "avx512"; NULL past the end */
+MOPED_API void moped_free(void *p);        /* frees what moped handed out as `char **` or `int32_t **` */
+
+/* ---- options, plan ---- */
+typedef enum moped_kv_type { MOPED_KV_DEFAULT, MOPED_KV_F16, MOPED_KV_F32 } moped_kv_type; /* default: F32 for F32 files, else F16 */
+typedef enum moped_log_level { MOPED_LOG_ERROR, MOPED_LOG_WARN, MOPED_LOG_INFO, MOPED_LOG_DEBUG } moped_log_level;
+
+typedef struct moped_options {
+    const char   *path;            /* a GGUF file, or the first part of a split one */
+    uint64_t      ram_bytes;       /* hard limit of the whole process; 0: what is free, less headroom */
+    uint64_t      headroom_bytes;  /* left alone when ram_bytes is 0; 0: 1 GiB or a tenth, whichever is less */
+    int           ctx_tok;         /* context; 0: the smaller of the model's and 8192 */
+    int           batch_tok;       /* tokens of a forward; 0: 512 */
+    int           threads;         /* 0: as many as there are usable processors */
+    int           sessions;        /* how many sessions of ctx_tok have room at once; 0: 1 */
+    moped_kv_type kv;
+    bool          deterministic;   /* results do not depend on the batch either (on the CPU they never do) */
+    bool          no_weights_check;/* skip the scan of routers for NaN */
+    const char   *isa;             /* NULL: the best */
+    const char   *expert_policy;   /* NULL: "lru" */
+    double        ram_bps, disk_bps; /* measured bandwidths for the bound; 0: assumed values */
+    /* progress: stage "dense weights", "experts"; done of total bytes. Nonzero cancels. May be NULL. Called from the opening thread. */
+    int         (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);
+    void        (*log)(void *user, moped_log_level level, const char *text);
+    void         *user;
+} moped_options;
+
+/* Owners of memory, in the order of the tables below. */
+typedef enum moped_owner { MOPED_OWN_WEIGHTS, MOPED_OWN_EXPERTS, MOPED_OWN_KV, MOPED_OWN_WORK, MOPED_OWN_TOKENIZER, MOPED_OWN_OVERHEAD, MOPED_OWN_COUNT } moped_owner;
+typedef enum moped_tier { MOPED_TIER_VRAM, MOPED_TIER_RAM, MOPED_TIER_DISK, MOPED_TIER_COUNT } moped_tier;
+MOPED_API const char *moped_owner_name(moped_owner owner);
+MOPED_API const char *moped_tier_name(moped_tier tier);
+
+typedef struct moped_model_info {
+    char     name[128], arch[32], quant[32]; /* general.name; "qwen3moe"; the type of most bytes, "Q4_K" */
+    uint64_t file_bytes, parameters;
+    int      layers, width, heads, kv_heads, experts, experts_used, moe_layers, vocab;
+    int      ctx_train;
+    uint64_t expert_bytes;                   /* of all experts */
+    uint64_t dense_bytes_per_tok, expert_bytes_per_tok; /* read from memory for one decoded token (KV apart) */
+    uint64_t kv_bytes_per_tok;
+    bool     has_vocab, has_template;
+} moped_model_info;
+
+typedef struct moped_plan_info {
+    moped_model_info model;
+    bool     fits;
+    uint64_t budget_bytes;      /* the RAM limit planned for */
+    bool     budget_chosen;     /* it was derived from what is free, not given */
+    uint64_t need_bytes;        /* predicted peak with this budget; when it does not fit, the least for this context */
+    uint64_t least_ram_bytes;   /* the smallest budget that works with this context */
+    int      ctx_tok, largest_ctx; /* planned for; the largest that would fit the budget (0: none) */
+    int      batch_tok, threads, sessions;
+    uint64_t bytes[MOPED_TIER_COUNT][MOPED_OWN_COUNT];
+    uint32_t expert_pages, expert_slots;
+    double   bound_tok_s;       /* upper bound of decode: every byte once from where it lies */
+    double   ram_bps, disk_bps; /* used for the bound */
+    bool     bandwidth_assumed;
+} moped_plan_info;
+
+/* Plans without loading: the loader run on a dry ledger. Reads headers only. When the model does not fit, returns MOPED_E_BUDGET with the numbers in
+ * moped_error() AND fills *out (fits = false). Other errors: as moped_model_open. */
+MOPED_API moped_status moped_plan(const moped_options *options, moped_plan_info *out);
+
+/* ---- model ---- */
+typedef struct moped_model moped_model;
+
+/* Loads, or refuses before it loads. Errors: MOPED_E_BUDGET naming the least that works and the largest context that fits; MOPED_E_MODEL; MOPED_E_CANCELLED. */
+MOPED_API moped_status moped_model_open(const moped_options *options, moped_model **out);
+MOPED_API void moped_model_close(moped_model **model); /* after its sessions */
+MOPED_API const moped_plan_info *moped_model_plan(const moped_model *model); /* the plan it was loaded by */
+
+typedef struct moped_memory {
+    uint64_t budget_bytes, plan_peak_bytes, peak_bytes, now_bytes; /* of the process: VmHWM + VmPTE, VmRSS + VmPTE */
+    struct { uint64_t plan_bytes, used_bytes, peak_bytes; } owner[MOPED_OWN_COUNT]; /* RAM; overhead is what the process holds beyond the others */
+} moped_memory;
+MOPED_API void moped_model_memory(moped_model *model, moped_memory *out);
+
+typedef struct moped_expert_stats {
+    uint64_t accesses, hits, misses, disk_bytes, evictions, stall_ns;
+    uint32_t slots, resident, pages;
+} moped_expert_stats;
+MOPED_API void moped_model_experts(moped_model *model, moped_expert_stats *out);
+MOPED_API moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes); /* a new budget, both ways, at run time */
+
+/* ---- vocabulary ---- */
+typedef struct moped_vocab moped_vocab;
+
+/* Reads only the vocabulary of a model file. Errors: MOPED_E_MODEL when it has none that can be used. */
+MOPED_API moped_status moped_vocab_open(const char *path, moped_vocab **out);
+MOPED_API void moped_vocab_close(moped_vocab **vocab);
+MOPED_API moped_vocab *moped_model_vocab(moped_model *model); /* owned by the model; NULL when the file has none */
+
+enum { MOPED_TOK_BOS = 1, MOPED_TOK_SPECIAL = 2 }; /* add BOS/EOS as the file says; recognise special tokens in the text */
+MOPED_API moped_status moped_tokenize(const moped_vocab *vocab, const char *text, size_t n, unsigned flags, int32_t **tokens, size_t *n_tokens);
+MOPED_API moped_status moped_detokenize(const moped_vocab *vocab, const int32_t *tokens, size_t n, bool special, char **text, size_t *n_text);
+MOPED_API int  moped_vocab_size(const moped_vocab *vocab);
+MOPED_API int32_t moped_vocab_bos(const moped_vocab *vocab);      /* -1: none */
+MOPED_API bool moped_vocab_is_eog(const moped_vocab *vocab, int32_t id); /* does this token end an answer? */
+MOPED_API const char *moped_vocab_template(const moped_vocab *vocab);    /* the file's Jinja text, or NULL */
+
+/* Renders a Jinja chat template with the members of the JSON object `json` as variables (messages, tools, add_generation_prompt, bos_token, ...).
+ * now: "YYYY-MM-DD" or "YYYY-MM-DD HH:MM:SS" for strftime_now, NULL: the current time. Errors: the template's own, in a sentence with the line. */
+MOPED_API moped_status moped_template_render(const char *tmpl, const char *json, const char *now, char **text, size_t *n);
+/* The same with the vocabulary's own template (ChatML-like fallback when it has none), with bos_token and eos_token set unless json does. */
+MOPED_API moped_status moped_chat_render(const moped_vocab *vocab, const char *json, const char *now, char **text, size_t *n);
+
+/* ---- sessions and generation ---- */
+typedef struct moped_session moped_session;
+
+typedef struct moped_bias { int32_t token; float bias; } moped_bias;
+typedef struct moped_sampling {
+    float    temperature;       /* 0: greedy */
+    int      top_k;             /* 0: off */
+    float    top_p, min_p, typical_p; /* 1, 0, 1: off */
+    float    repeat_penalty;    /* 1: off */
+    int      repeat_last_n;     /* tokens that penalties look back; 0: off, -1: the whole context */
+    float    presence_penalty, frequency_penalty;
+    const moped_bias *bias;
+    int      n_bias;
+    uint64_t seed;              /* the same seed gives the same text, whatever the threads and the budget */
+} moped_sampling;
+/* temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, others off, or what the model's metadata recommends. model may be NULL. */
+MOPED_API void moped_sampling_default(const moped_model *model, moped_sampling *out);
+
+typedef enum moped_finish { MOPED_FINISH_NONE, MOPED_FINISH_STOP, MOPED_FINISH_LENGTH, MOPED_FINISH_CONTEXT, MOPED_FINISH_CANCELLED } moped_finish;
+MOPED_API const char *moped_finish_name(moped_finish finish); /* "stop" "length" "context" "cancelled" */
+
+typedef struct moped_request {
+    const int32_t *tokens;          /* the whole prefix: what the session already holds of it is reused */
+    size_t         n_tokens;
+    int            max_tokens;      /* 0: until the context is full */
+    const moped_sampling *sampling; /* NULL: defaults */
+    const char *const *stop;        /* stop strings */
+    int            n_stop;
+    bool           ignore_eos;      /* end-of-text tokens do not end it (and are not sampled) */
+    bool           show_special;    /* special tokens appear in the text */
+    bool           context_shift;   /* when full: keep the first keep_tok tokens and the newer half of the rest, rebuild, go on */
+    int            keep_tok;
+    /* A piece of text (whole characters; may be empty) for each token. Nonzero stops: MOPED_FINISH_CANCELLED. May be NULL. */
+    int          (*on_token)(void *user, int32_t token, const char *text, size_t n);
+    int          (*on_prefill)(void *user, int64_t done, int64_t total); /* nonzero stops */
+    void          *user;
+} moped_request;
+
+typedef struct moped_result {
+    char        *text;     /* owned by the session until its next call; without the stop string */
+    size_t       n_text;
+    const int32_t *tokens; /* generated ones (an end token included), likewise */
+    size_t       n_tokens;
+    size_t       prompt_tokens, reused_tokens;
+    moped_finish finish;
+    uint64_t     prefill_ns, decode_ns; /* decode: from the first token on */
+    uint64_t     expert_accesses, expert_hits, disk_bytes;
+} moped_result;
+
+MOPED_API moped_status moped_session_open(moped_model *model, int ctx_tok /* 0: the model's */, moped_session **out);
+MOPED_API void moped_session_close(moped_session **session);
+/* Errors leave the session usable. MOPED_E_CONTEXT: the prompt is longer than the context. */
+MOPED_API moped_status moped_generate(moped_session *session, const moped_request *request, moped_result *out);
+
+/* Runs the whole prefix and calls on_logits for each position from `first` on, in order: logits is float32[vocab]. Nonzero stops.
+ * batch_tok 0: the model's. */
+MOPED_API moped_status moped_logits(moped_session *session, const int32_t *tokens, size_t n, size_t first,
+                                    int (*on_logits)(void *user, size_t position, const float *logits, int vocab), void *user);
+/* Tokens held. Truncation reaches a position <= n, which is returned. */
+MOPED_API size_t moped_session_length(const moped_session *session);
+MOPED_API size_t moped_session_truncate(moped_session *session, size_t n);
+/* The timeline's tokens, for saving. Owned by the session. */
+MOPED_API const int32_t *moped_session_tokens(const moped_session *session, size_t *n);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

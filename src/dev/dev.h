@@ -1,0 +1,39 @@
+/* A device behind one small vtable. run() enqueues; wait() completes; no host code reads an operand but through get() - on the CPU all of
+ * that is immediate. */
+#ifndef MP_DEV_DEV_H
+#define MP_DEV_DEV_H
+
+#include "base/ledger.h"
+#include "base/pool.h"
+#include "dev/op.h"
+#include "num/kern.h"
+
+typedef struct mp_dev mp_dev;
+typedef uint64_t mp_fence;
+
+typedef struct mp_dev_vtable {
+    const char *name;
+    mp_err   (*alloc)(mp_dev *dev, mp_owner owner, size_t bytes, mp_region *out);
+    void     (*free)(mp_dev *dev, mp_region *region);
+    mp_err   (*put)(mp_dev *dev, void *dst, const void *host, size_t bytes);
+    mp_err   (*get)(mp_dev *dev, void *host, const void *src, size_t bytes);
+    mp_err   (*wait)(mp_dev *dev, mp_fence fence);
+    bool     (*can)(const mp_dev *dev, const mp_op *op);     /* does it have a kernel for these types? */
+    size_t   (*scratch)(const mp_dev *dev, const mp_op *op); /* bytes of op->scratch that run needs: a pure function of the shapes */
+    mp_err   (*run)(mp_dev *dev, const mp_op *op);
+    void     (*close)(mp_dev *dev);
+} mp_dev_vtable;
+
+struct mp_dev {
+    const mp_dev_vtable *v;
+    mp_ledger           *ledger;
+    bool                 dry; /* run() is not called: the planner's forward pass */
+};
+
+/* The processor. pool NULL: one thread; both outlive the device. */
+mp_err mp_dev_cpu_open(mp_ledger *ledger, mp_pool *pool, const mp_kern *kern, mp_dev **out);
+void   mp_dev_close(mp_dev **dev);
+
+static inline size_t mp_dev_scratch(const mp_dev *dev, const mp_op *op) { return dev->v->scratch(dev, op); }
+static inline mp_err mp_dev_run(mp_dev *dev, const mp_op *op) { return dev->dry ? MP_OK : dev->v->run(dev, op); }
+#endif

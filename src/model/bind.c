@@ -1,0 +1,203 @@
+#include "model/bind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_MAX_BYTES = 128 };
+
+mp_err mp_binder_open(mp_ledger *ledger, const mp_gguf *gguf, uint32_t pages, mp_binder *out)
+{
+    *out = (mp_binder){ .ledger = ledger, .gguf = gguf, .layer = -1, .pages_cap = pages };
+    mp_err err = MP_NEW(ledger, MP_OWN_WORK, mp_page_desc, pages, &out->page);
+    if (!err)
+        err = MP_NEW(ledger, MP_OWN_WORK, mp_binding, 64, &out->list);
+    out->cap = err ? 0 : 64;
+    if (err)
+        mp_binder_close(out);
+    return err;
+}
+
+void mp_binder_close(mp_binder *b)
+{
+    MP_FREE(b->page);
+    MP_FREE(b->list);
+    *b = (mp_binder){ 0 };
+}
+
+static void remember(mp_binder *b, mp_tensor *dst, const mp_gguf_tensor *src)
+{
+    if (b->n == b->cap) {
+        mp_binding *bigger;
+        b->err = MP_NEW(b->ledger, MP_OWN_WORK, mp_binding, (size_t)b->cap * 2, &bigger);
+        if (b->err)
+            return;
+        memcpy(bigger, b->list, (size_t)b->n * sizeof(*bigger));
+        MP_FREE(b->list);
+        b->list = bigger;
+        b->cap *= 2;
+    }
+    b->list[b->n++] = (mp_binding){ dst, src };
+}
+
+static void full_name(const mp_binder *b, const char *name, char out[NAME_MAX_BYTES])
+{
+    if (b->layer >= 0)
+        snprintf(out, NAME_MAX_BYTES, "blk.%d.%s", b->layer, name);
+    else
+        snprintf(out, NAME_MAX_BYTES, "%s", name);
+}
+
+/* The file's tensor of this name with the wanted shape (outermost first), or NULL with b->err set unless it is optional and absent. */
+static const mp_gguf_tensor *find(mp_binder *b, const char *name, int rank, const int64_t *shape, int flags)
+{
+    char full[NAME_MAX_BYTES], want[96] = "", have[96] = "";
+    if (b->err)
+        return NULL;
+    full_name(b, name, full);
+    const mp_gguf_tensor *t = mp_gguf_find(b->gguf, full);
+    if (!t) {
+        if (!(flags & MP_BIND_OPTIONAL))
+            b->err = mp_fail(MP_E_MODEL, "the file has no tensor '%s', which its architecture needs", full);
+        return NULL;
+    }
+    int64_t extra = 1; /* a vector may be stored as [1,n], a gate row as [n] or [1,n]: leading ones do not count */
+    int skip = t->rank > rank ? t->rank - rank : 0;
+    for (int i = 0; i < skip; i++)
+        extra *= t->shape[i];
+    bool same = extra == 1 && (t->rank >= rank || (rank == 2 && t->rank == 1 && shape[0] == 1 && t->shape[0] == shape[1]));
+    for (int i = 0; same && t->rank >= rank && i < rank; i++)
+        same = t->shape[skip + i] == shape[i];
+    if (same)
+        return t;
+    for (int i = t->rank - 1; i >= 0; i--) /* in the order in which GGUF tools print them */
+        snprintf(have + strlen(have), sizeof(have) - strlen(have), "%s%lld", *have ? "," : "", (long long)t->shape[i]);
+    for (int i = rank - 1; i >= 0; i--)
+        snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s%lld", *want ? "," : "", (long long)shape[i]);
+    b->err = mp_fail(MP_E_MODEL, "tensor '%s' has the shape {%s}, but the file's metadata ask for {%s}", full, have, want);
+    return NULL;
+}
+
+static bool has_products(mp_dtype type)
+{
+    return type != MP_I32;
+}
+
+static bool check_type(mp_binder *b, const mp_gguf_tensor *t, bool vector)
+{
+    bool ok = vector ? t->dtype == MP_F32 || t->dtype == MP_F16 || t->dtype == MP_BF16 : has_products(t->dtype);
+    if (!ok)
+        b->err = mp_fail(MP_E_MODEL, "tensor '%.*s' is %s; moped cannot use that type there", (int)t->name.n, t->name.s, mp_dtype_get(t->dtype)->name);
+    return ok;
+}
+
+bool mp_bind_matrix(mp_binder *b, const char *name, int64_t rows, int64_t cols, int flags, mp_tensor *dst)
+{
+    const mp_gguf_tensor *t = find(b, name, 2, (int64_t[]){ rows, cols }, flags);
+    *dst = (mp_tensor){ 0 };
+    if (!t || !check_type(b, t, false))
+        return false;
+    *dst = mp_tensor_2d(NULL, t->dtype, rows, cols);
+    remember(b, dst, t);
+    return true;
+}
+
+bool mp_bind_vector(mp_binder *b, const char *name, int64_t n, int flags, mp_tensor *dst)
+{
+    const mp_gguf_tensor *t = find(b, name, 1, (int64_t[]){ n }, flags);
+    *dst = (mp_tensor){ 0 };
+    if (!t || !check_type(b, t, true))
+        return false;
+    *dst = mp_tensor_1d(NULL, MP_F32, n);
+    remember(b, dst, t);
+    return true;
+}
+
+/* ---- experts ---- */
+
+static const mp_gguf_tensor *of_expert(const mp_binder *b, const char *part, int expert)
+{
+    char name[NAME_MAX_BYTES];
+    snprintf(name, sizeof(name), "blk.%d.ffn_%s.%d.weight", b->layer, part, expert);
+    return mp_gguf_find(b->gguf, name);
+}
+
+bool mp_bind_has_experts(const mp_binder *b)
+{
+    char name[NAME_MAX_BYTES];
+    full_name(b, "ffn_down_exps.weight", name);
+    return mp_gguf_find(b->gguf, name) || of_expert(b, "down", 0);
+}
+
+/* Slice i of the layer's pages = part `at` of `parts` equal ones of each expert's share of a stacked tensor. */
+static void stacked(mp_binder *b, const mp_gguf_tensor *t, int experts, int i, int at, int parts)
+{
+    uint64_t share = t->bytes / (uint64_t)experts, bytes = share / (uint64_t)parts;
+    if (bytes > UINT32_MAX) {
+        b->err = mp_fail(MP_E_MODEL, "an expert of tensor '%.*s' is larger than 4 GiB", (int)t->name.n, t->name.s);
+        return;
+    }
+    for (int e = 0; e < experts; e++)
+        b->page[b->pages + (uint32_t)e].slice[i] =
+            (mp_slice){ t->offset + (uint64_t)e * share + (uint64_t)at * bytes, (uint32_t)bytes, (uint16_t)t->file };
+}
+
+static void one_by_one(mp_binder *b, const char *part, int experts, int i, const int64_t shape[2], mp_tensor *out)
+{
+    for (int e = 0; e < experts && !b->err; e++) {
+        char name[64];
+        snprintf(name, sizeof(name), "ffn_%s.%d.weight", part, e);
+        const mp_gguf_tensor *t = find(b, name, 2, shape, 0);
+        if (!t || !check_type(b, t, false))
+            return;
+        if (e == 0)
+            *out = mp_tensor_2d(NULL, t->dtype, shape[0], shape[1]);
+        else if (t->dtype != out->dtype)
+            b->err = mp_fail(MP_E_MODEL, "tensor '%.*s' is %s, but expert 0 of the same layer is %s", (int)t->name.n, t->name.s,
+                             mp_dtype_get(t->dtype)->name, mp_dtype_get(out->dtype)->name);
+        b->page[b->pages + (uint32_t)e].slice[i] = (mp_slice){ t->offset, (uint32_t)t->bytes, (uint16_t)t->file };
+    }
+}
+
+static void bind_part(mp_binder *b, const char *part, int experts, int i, const int64_t shape[2], mp_tensor *out)
+{
+    char name[64];
+    if (b->err)
+        return;
+    if (of_expert(b, part, 0)) {
+        one_by_one(b, part, experts, i, shape, out);
+        return;
+    }
+    snprintf(name, sizeof(name), "ffn_%s_exps.weight", part);
+    const mp_gguf_tensor *t = find(b, name, 3, (int64_t[]){ experts, shape[0], shape[1] }, 0);
+    if (!t || !check_type(b, t, false))
+        return;
+    stacked(b, t, experts, i, 0, 1);
+    *out = mp_tensor_2d(NULL, t->dtype, shape[0], shape[1]);
+}
+
+static bool bind_fused(mp_binder *b, int experts, int64_t width, int64_t ff, mp_expert_shape *shape)
+{
+    const mp_gguf_tensor *t = find(b, "ffn_gate_up_exps.weight", 3, (int64_t[]){ experts, 2 * ff, width }, MP_BIND_OPTIONAL);
+    if (!t || !check_type(b, t, false))
+        return false;
+    stacked(b, t, experts, 0, 0, 2);
+    stacked(b, t, experts, 1, 1, 2);
+    shape->gate = shape->up = mp_tensor_2d(NULL, t->dtype, ff, width);
+    return true;
+}
+
+void mp_bind_experts(mp_binder *b, int experts, int64_t width, int64_t ff, mp_page *first, mp_expert_shape *shape)
+{
+    *first = b->pages;
+    *shape = (mp_expert_shape){ 0 };
+    if (!b->err && b->pages + (uint32_t)experts > b->pages_cap)
+        b->err = mp_fail(MP_E_MODEL, "the file has more MoE layers than its block count allows");
+    if (b->err)
+        return;
+    if (!bind_fused(b, experts, width, ff, shape)) {
+        bind_part(b, "gate", experts, 0, (int64_t[]){ ff, width }, &shape->gate);
+        bind_part(b, "up", experts, 1, (int64_t[]){ ff, width }, &shape->up);
+    }
+    bind_part(b, "down", experts, 2, (int64_t[]){ width, ff }, &shape->down);
+    b->pages += (uint32_t)experts;
+}

@@ -1,0 +1,201 @@
+#include "model/block/moe.h"
+
+#include <string.h>
+
+void mp_moe_bind(mp_binder *b, const mp_config *c, mp_moe *out)
+{
+    mp_bind_matrix(b, "ffn_gate_inp.weight", c->experts, c->width, 0, &out->router);
+    mp_bind_experts(b, c->experts, c->width, c->expert_ff, &out->first, &out->expert);
+    out->has_shared = c->shared_ff > 0;
+    if (out->has_shared) {
+        mp_mlp_bind(b, "_shexp", c->width, c->shared_ff, &out->shared);
+        mp_bind_matrix(b, "ffn_gate_inp_shexp.weight", 1, c->width, MP_BIND_OPTIONAL, &out->shared_gate);
+    }
+}
+
+/* One layer's work: which rows of the batch go to which expert. */
+typedef struct dispatch {
+    mp_fwd        *f;
+    const mp_moe  *w;
+    mp_tensor      x, y;       /* [T,D], [T*k,D] */
+    mp_expert_job *job;        /* [n] one per touched expert */
+    mp_page       *page;       /* [n] */
+    mp_expert_job *run;        /* [n] those of the current call */
+    int32_t       *rows;       /* [T*k] grouped by expert */
+    int            n;
+} dispatch;
+
+static void *push(mp_fwd *f, size_t bytes)
+{
+    void *p = NULL;
+    if (!f->err)
+        f->err = mp_arena_push(f->arena, bytes, &p);
+    return p;
+}
+
+static void allocate(dispatch *d, int64_t choices)
+{
+    size_t most = (size_t)(choices < d->f->config->experts ? choices : d->f->config->experts);
+    d->job = push(d->f, most * sizeof(*d->job));
+    d->run = push(d->f, most * sizeof(*d->run));
+    d->page = push(d->f, most * sizeof(*d->page));
+    d->rows = push(d->f, (size_t)choices * sizeof(*d->rows));
+}
+
+/* Groups the choices by expert, in the order of the rows. offset: [E] scratch. */
+static void group(dispatch *d, const int32_t *ids, int64_t choices, int32_t *offset)
+{
+    int experts = d->f->config->experts;
+    memset(offset, 0, (size_t)experts * sizeof(*offset));
+    for (int64_t i = 0; i < choices; i++)
+        offset[ids[i]]++;
+    int32_t at = 0;
+    for (int e = 0; e < experts; e++) {
+        int32_t n = offset[e];
+        offset[e] = at;
+        if (n) {
+            d->page[d->n] = d->w->first + (mp_page)e;
+            d->job[d->n++] = (mp_expert_job){ .gate = d->w->expert.gate, .up = d->w->expert.up, .down = d->w->expert.down, .rows = d->rows + at, .n = n };
+        }
+        at += n;
+    }
+    for (int64_t i = 0; i < choices; i++)
+        d->rows[offset[ids[i]]++] = (int32_t)i;
+}
+
+static void run_jobs(dispatch *d, int n)
+{
+    mp_op op = { .kind = MP_OP_EXPERTS, .n_out = 1, .in = { d->x }, .out = { d->y } };
+    int32_t first = 0;
+    for (int i = 0; i < n; i++) {
+        d->run[i].first = first;
+        first += d->run[i].n;
+    }
+    op.u.experts.jobs = d->run;
+    op.u.experts.n_jobs = n;
+    op.u.experts.k = d->f->config->experts_used;
+    mp_emit(d->f, &op);
+    d->y.node = op.out[0].node;
+}
+
+/* Pins job i's page; on success the job has its weights. */
+static bool pin(dispatch *d, int i, mp_want want)
+{
+    mp_pin p;
+    bool got = false;
+    mp_err err = mp_pager_pin(d->f->pager, d->page[i], want, MP_PIN_READ, &p, &got);
+    if (err && !d->f->err)
+        d->f->err = err;
+    if (err || !got)
+        return false;
+    d->job[i].gate.data = p.slice[0];
+    d->job[i].up.data = p.slice[1];
+    d->job[i].down.data = p.slice[2];
+    return true;
+}
+
+static void swap_out(dispatch *d, int i) /* the i-th waiting job is done: the last waiting one takes its place */
+{
+    d->n--;
+    d->job[i] = d->job[d->n];
+    d->page[i] = d->page[d->n];
+}
+
+/* Every waiting job whose expert is resident now, in one call. */
+static void run_ready(dispatch *d, mp_page *pinned)
+{
+    int n = 0;
+    for (int i = 0; i < d->n && !d->f->err;) {
+        if (pin(d, i, MP_PEEK)) {
+            pinned[n] = d->page[i];
+            d->run[n++] = d->job[i];
+            swap_out(d, i);
+        } else {
+            i++;
+        }
+    }
+    if (n && !d->f->err)
+        run_jobs(d, n);
+    for (int i = 0; i < n; i++)
+        mp_pager_unpin(d->f->pager, pinned[i]);
+}
+
+static void run_paged(dispatch *d)
+{
+    mp_fwd *f = d->f;
+    mp_page *pinned = push(f, (size_t)d->n * sizeof(*pinned));
+    if (!f->err)
+        f->err = mp_pager_want(f->pager, d->page, (uint32_t)d->n);
+    while (d->n && !f->err) {
+        run_ready(d, pinned);
+        uint32_t which;
+        if (d->n && !f->err)
+            f->err = mp_pager_wait_any(f->pager, d->page, (uint32_t)d->n, &which);
+    }
+}
+
+static void run_resident(dispatch *d)
+{
+    for (int i = 0; i < d->n; i++) {
+        const mp_expert_shape *e = &d->w->resident[d->page[i] - d->w->first];
+        d->run[i] = d->job[i];
+        d->run[i].gate = e->gate;
+        d->run[i].up = e->up;
+        d->run[i].down = e->down;
+    }
+    run_jobs(d, d->n);
+}
+
+/* The planner's view: as many experts as there can be, each with the most rows that it can have; sizes only. */
+static void run_dry(dispatch *d, int64_t choices)
+{
+    int most = choices < d->f->config->experts ? (int)choices : d->f->config->experts;
+    mp_expert_job job[1] = { { .gate = d->w->expert.gate, .up = d->w->expert.up, .down = d->w->expert.down, .n = (int32_t)choices } };
+    mp_expert_job *keep = d->run;
+    push(d->f, (size_t)most * sizeof(mp_page));
+    d->run = job;
+    run_jobs(d, 1);
+    d->run = keep;
+}
+
+static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
+{
+    const mp_config *c = f->config;
+    int64_t tok = x.shape[0], choices = tok * c->experts_used;
+    mp_op route = { .kind = MP_OP_ROUTE, .n_out = 3, .in = { mp_linear(f, x, w->router, (mp_tensor){ 0 }) } };
+    route.out[0] = mp_new_2d(f, MP_I32, tok, c->experts_used);
+    route.out[1] = mp_new_2d(f, MP_F32, tok, c->experts_used);
+    route.out[2] = mp_new_2d(f, MP_F32, tok, c->experts);
+    route.u.route.k = c->experts_used;
+    route.u.route.renorm = c->renorm;
+    route.u.route.scale = c->expert_scale;
+    mp_emit(f, &route);
+    dispatch d = { .f = f, .w = w, .x = x, .y = mp_new_2d(f, MP_F32, choices, c->width) };
+    allocate(&d, choices);
+    int32_t *offset = push(f, (size_t)c->experts * sizeof(int32_t));
+    if (!f->err && f->dev->dry) {
+        run_dry(&d, choices);
+    } else if (!f->err) {
+        group(&d, route.out[0].data, choices, offset);
+        if (w->resident)
+            run_resident(&d);
+        else
+            run_paged(&d);
+    }
+    mp_op sum = { .kind = MP_OP_COMBINE, .n_out = 1, .in = { d.y, route.out[1] } };
+    sum.out[0] = mp_new_2d(f, MP_F32, tok, c->width);
+    mp_emit(f, &sum);
+    return sum.out[0];
+}
+
+mp_tensor mp_moe_forward(mp_fwd *f, const mp_moe *w, mp_tensor x)
+{
+    mp_tensor y = routed(f, w, x);
+    if (w->has_shared) {
+        mp_tensor s = mp_mlp_forward(f, &w->shared, x);
+        if (!mp_tensor_none(&w->shared_gate))
+            s = mp_gate(f, s, mp_linear(f, x, w->shared_gate, (mp_tensor){ 0 }));
+        mp_residual(f, &y, s);
+    }
+    return y;
+}

@@ -1,0 +1,20 @@
+/* Mixture of experts: one op to an architecture (x -> y). Inside, the driver routes, announces the chosen experts to the pager, computes those that are
+ * resident while the others load, each as it lands, and sums in router order - so that y depends on neither what was resident nor what arrived first. */
+#ifndef MP_MODEL_BLOCK_MOE_H
+#define MP_MODEL_BLOCK_MOE_H
+
+#include "model/block/mlp.h"
+
+typedef struct mp_moe {
+    mp_tensor       router;       /* [E,D] */
+    mp_page         first;        /* page of expert 0 */
+    mp_expert_shape expert;       /* of each; data NULL */
+    mp_expert_shape *resident;    /* [E] when training: experts as tensors of their own; NULL: paged */
+    mp_mlp          shared;       /* width shared_ff, if any */
+    mp_tensor       shared_gate;  /* [1,D] or none */
+    bool            has_shared;
+} mp_moe;
+
+void      mp_moe_bind(mp_binder *b, const mp_config *c, mp_moe *out);
+mp_tensor mp_moe_forward(mp_fwd *f, const mp_moe *w, mp_tensor x); /* x[T,D] normed -> [T,D] */
+#endif

@@ -1,0 +1,63 @@
+/* The vocabulary in which architectures write their forward pass: one function per op. Each takes tensors and returns a tensor whose memory comes from the
+ * forward's arena; errors are sticky (f->err) and turn what follows into nothing, so that a layer reads as mathematics. The same code runs
+ *   - for inference: run at once, the arena rewound after each block;
+ *   - for the planner: on a dry device, only sizes count;
+ *   - for training: recorded on a tape, nothing rewound. */
+#ifndef MP_MODEL_FWD_H
+#define MP_MODEL_FWD_H
+
+#include "base/arena.h"
+#include "dev/dev.h"
+#include "dev/tape.h"
+#include "mem/pager.h"
+#include "model/config.h"
+
+/* What each forward works on: T tokens of any sequences. */
+typedef struct mp_batch {
+    const int32_t    *ids;  /* [T] */
+    const int32_t    *pos;  /* [T] position of each in its sequence */
+    const mp_segment *seg;  /* contiguous runs that cover the rows in order */
+    int64_t           n_tok;
+    int               n_seg;
+} mp_batch;
+
+typedef struct mp_fwd {
+    mp_dev          *dev;
+    mp_arena        *arena;
+    mp_tape         *tape;  /* NULL: inference */
+    mp_pager        *pager; /* NULL: experts are resident tensors */
+    const mp_config *config;
+    const mp_batch  *batch;
+    mp_tensor        pos, inv_freq; /* i32[T], f32[R/2] */
+    mp_err           err;
+} mp_fwd;
+
+/* Memory for a result. */
+mp_tensor mp_new_2d(mp_fwd *f, mp_dtype type, int64_t rows, int64_t cols);
+
+mp_tensor mp_embed(mp_fwd *f, mp_tensor table, mp_tensor ids);                   /* [T,D] */
+mp_tensor mp_rmsnorm(mp_fwd *f, mp_tensor x, mp_tensor w);                       /* x's shape */
+mp_tensor mp_linear(mp_fwd *f, mp_tensor x, mp_tensor w, mp_tensor bias);        /* [T,N]; bias of rank 0: none */
+/* Up to three products over one x, which is quantized once: y[i] = x w[i]^T + bias[i]. */
+void      mp_linear_n(mp_fwd *f, mp_tensor x, int n, const mp_tensor *w, const mp_tensor *bias, mp_tensor *y);
+mp_tensor mp_swiglu(mp_fwd *f, mp_tensor gate, mp_tensor up);
+mp_tensor mp_gate(mp_fwd *f, mp_tensor x, mp_tensor g);                          /* x * sigmoid(g) */
+mp_tensor mp_clamp(mp_fwd *f, mp_tensor x, float limit);
+mp_tensor mp_add(mp_fwd *f, mp_tensor a, mp_tensor b);                           /* a new tensor */
+void      mp_residual(mp_fwd *f, mp_tensor *x, mp_tensor y);                     /* *x += y, in place unless a tape needs the old one */
+mp_tensor mp_rope(mp_fwd *f, mp_tensor x);                                       /* [T,H,K] at the batch's positions */
+/* Appends k, v [T,G,K] to the caches of layer's segments (not when training) and attends: [T,H*K]. */
+mp_tensor mp_attention(mp_fwd *f, mp_tensor q, mp_tensor k, mp_tensor v, int layer);
+mp_tensor mp_xent(mp_fwd *f, mp_tensor logits, mp_tensor targets);               /* [1] */
+
+/* Runs op on the device: scratch from the arena, recorded when there is a tape. For blocks that build their own ops. */
+void mp_emit(mp_fwd *f, mp_op *op);
+
+/* A block's temporary memory: what was pushed since mark is free again (not when training). */
+static inline size_t mp_fwd_mark(const mp_fwd *f) { return mp_arena_mark(f->arena); }
+static inline void   mp_fwd_rewind(mp_fwd *f, size_t mark)
+{
+    if (!f->tape)
+        mp_arena_rewind(f->arena, mark);
+}
+#endif
