@@ -108,7 +108,7 @@ static void naive_filter(const mp_sampling *s, const float *logits, int n, naive
         int kept = 0;
         for (int i = 0; i < c->n; i++) {
             double over = c->logit[i] - c->logit[0] - log((double)s->min_p);
-            if (fabs(over) < 1e-5) *close = true;
+            if (i > 0 && fabs(over) < 1e-5) *close = true;
             if (over >= 0) kept = i + 1;
         }
         c->n = kept;
