@@ -1,0 +1,80 @@
+/* Which kernels this processor gets. The tables are filled once, in order of speed; they and the processor's features behind them are the one
+ * global state of the library. A processor without a table of its own runs the reference. */
+#include "num/kern.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "num/ref/ref.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+#include "num/x86/x86.h"
+#elif defined(__aarch64__)
+/* The place for num/arm/kern_neon.c: NEON is part of the base architecture, so its init needs no check. Until it exists, the reference runs. */
+#endif
+
+enum { MAX_TABLES = 4 };
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static mp_kern tables[MAX_TABLES];
+static int table_count;
+
+#if defined(__x86_64__)
+/* __builtin_cpu_supports also asks the system (XGETBV) whether it keeps the wide registers. It has no word for F16C everywhere, cpuid has. */
+static bool has_avx2(void)
+{
+    unsigned eax, ebx, ecx = 0, edx;
+    bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) && (ecx & bit_F16C);
+    return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+}
+
+/* Everything that the files named *_avx512.c are compiled with; the compiler may use any of it. */
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
+           __builtin_cpu_supports("avx512vbmi");
+}
+
+/* Each table starts as a copy of the one below, so what a set of instructions does not do better stays as it was. */
+static void add_machine_tables(void)
+{
+    __builtin_cpu_init();
+    if (!has_avx2())
+        return;
+    tables[table_count] = tables[table_count - 1];
+    mp_kern_init_avx2(&tables[table_count++]);
+    if (!has_avx512())
+        return;
+    tables[table_count] = tables[table_count - 1];
+    mp_kern_init_avx512(&tables[table_count++]);
+}
+#else
+static void add_machine_tables(void) {}
+#endif
+
+static void fill_tables(void)
+{
+    mp_kern_init_ref(&tables[table_count++]);
+    add_machine_tables();
+}
+
+const mp_kern *mp_kern_at(int i)
+{
+    pthread_once(&once, fill_tables);
+    return i >= 0 && i < table_count ? &tables[i] : NULL;
+}
+
+const mp_kern *mp_kern_get(const char *name)
+{
+    pthread_once(&once, fill_tables);
+    if (!name)
+        return &tables[table_count - 1];
+    for (int i = 0; i < table_count; i++) {
+        if (strcmp(tables[i].name, name) == 0)
+            return &tables[i];
+    }
+    return NULL;
+}

@@ -1,0 +1,12 @@
+/* The table of processors with AVX2, FMA and F16C (Haswell, Zen, and later). */
+#include "num/x86/x86.h"
+
+void mp_kern_init_avx2(mp_kern *k)
+{
+    k->name = "avx2";
+    mp_avx2_init_legacy(k);
+    mp_avx2_init_kquant(k);
+    mp_avx2_init_rest(k);
+    mp_avx2_init_float(k);
+    mp_avx2_init_vector(k);
+}

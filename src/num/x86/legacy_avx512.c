@@ -1,0 +1,138 @@
+/* Unpackers of the types with blocks of 32, eight blocks at a time; the layouts are pictured in num/ref/legacy.c, iq4.c and mxfp4.c. */
+#include "num/x86/block_avx512.h"
+
+/* The eight scales at the start of each block, per 16 elements. */
+MP_INLINE void set_scales(mp_super512 *out, const uint8_t *src, int block_bytes)
+{
+    out->scale = mp_twice8_512(mp_halves8_512(src, block_bytes));
+    out->min = _mm512_setzero_ps();
+}
+
+/* The same, and eight values m with x = d * q + m: the minimum is -m. */
+MP_INLINE void set_scales_mins(mp_super512 *out, const uint8_t *src, int block_bytes)
+{
+    __m256 m = mp_halves8_512(src + 2, block_bytes);
+    set_scales(out, src, block_bytes);
+    out->min = _mm512_zextps256_ps512(_mm256_sub_ps(_mm256_setzero_ps(), m));
+}
+
+/* Codes of blocks 2c and 2c + 1, whose nibbles begin `at` bytes into a block. */
+MP_INLINE __m512i nibbles(const uint8_t *src, int c, int block_bytes, int at)
+{
+    const uint8_t *p = src + 2 * c * block_bytes + at;
+    return mp_nibbles_512(mp_load16_512(p), mp_load16_512(p + block_bytes));
+}
+
+/* Adds 16 where the 32-bit mask that lies `at` bytes into a block has a bit. */
+MP_INLINE __m512i add_fifth_bits(__m512i q, const uint8_t *src, int c, int block_bytes, int at)
+{
+    const uint8_t *p = src + 2 * c * block_bytes + at;
+    __mmask64 bits = _cvtu64_mask64(mp_word_512(p) | (uint64_t)mp_word_512(p + block_bytes) << 32);
+    return _mm512_mask_add_epi8(q, bits, q, _mm512_set1_epi8(16));
+}
+
+MP_INLINE void unpack_q4_0(mp_super512 *out, const uint8_t *src)
+{
+    set_scales(out, src, 18);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        out->q[c] = _mm512_sub_epi8(nibbles(src, c, 18, 2), _mm512_set1_epi8(8));
+}
+
+MP_INLINE void unpack_q4_1(mp_super512 *out, const uint8_t *src)
+{
+    set_scales_mins(out, src, 20);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        out->q[c] = nibbles(src, c, 20, 4);
+}
+
+MP_INLINE void unpack_q5_0(mp_super512 *out, const uint8_t *src)
+{
+    set_scales(out, src, 22);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        out->q[c] = _mm512_sub_epi8(add_fifth_bits(nibbles(src, c, 22, 6), src, c, 22, 2), _mm512_set1_epi8(16));
+}
+
+MP_INLINE void unpack_q5_1(mp_super512 *out, const uint8_t *src)
+{
+    set_scales_mins(out, src, 24);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        out->q[c] = add_fifth_bits(nibbles(src, c, 24, 8), src, c, 24, 4);
+}
+
+MP_INLINE void unpack_q8_0(mp_super512 *out, const uint8_t *src)
+{
+    set_scales(out, src, 34);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++) {
+        const uint8_t *p = src + 2 * c * 34 + 2;
+        out->q[c] = _mm512_inserti64x4(_mm512_castsi256_si512(mp_load32_512(p)), mp_load32_512(p + 34), 1);
+    }
+}
+
+MP_INLINE void unpack_iq4_nl(mp_super512 *out, const uint8_t *src)
+{
+    const __m512i values = _mm512_broadcast_i32x4(_mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
+    set_scales(out, src, 18);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        out->q[c] = _mm512_shuffle_epi8(values, nibbles(src, c, 18, 2));
+}
+
+/* 2^(e - 128) as float bits: (e - 1) << 23 for a normal one, the subnormals 2^-128 and 2^-127 for e = 0 and 1, NaN for 255. */
+MP_INLINE __m256 powers_of_two(__m256i e)
+{
+    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+    __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
+    bits = _mm256_mask_mov_epi32(bits, _mm256_cmplt_epi32_mask(e, _mm256_set1_epi32(2)), tiny);
+    bits = _mm256_mask_mov_epi32(bits, _mm256_cmpeq_epi32_mask(e, _mm256_set1_epi32(255)), _mm256_set1_epi32(0x7fc00000));
+    return _mm256_castsi256_ps(bits);
+}
+
+MP_INLINE void unpack_mxfp4(mp_super512 *out, const uint8_t *src)
+{
+    const __m512i doubled = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+    __m256i e = _mm256_setr_epi32(src[0], src[17], src[34], src[51], src[68], src[85], src[102], src[119]);
+    out->scale = mp_twice8_512(powers_of_two(e));
+    out->min = _mm512_setzero_ps();
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        out->q[c] = _mm512_shuffle_epi8(doubled, nibbles(src, c, 17, 1));
+}
+
+static const mp_type512 q4_0 = { unpack_q4_0, 32, 8 * 18, true, MP_MIN_NONE };
+static const mp_type512 q4_1 = { unpack_q4_1, 32, 8 * 20, false, MP_MIN_32 };
+static const mp_type512 q5_0 = { unpack_q5_0, 32, 8 * 22, true, MP_MIN_NONE };
+static const mp_type512 q5_1 = { unpack_q5_1, 32, 8 * 24, false, MP_MIN_32 };
+static const mp_type512 q8_0 = { unpack_q8_0, 32, 8 * 34, true, MP_MIN_NONE };
+static const mp_type512 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, true, MP_MIN_NONE };
+static const mp_type512 mxfp4 = { unpack_mxfp4, 32, 8 * 17, true, MP_MIN_NONE };
+
+MP_KERNELS_512(q4_0, q4_0)
+MP_KERNELS_512(q4_1, q4_1)
+MP_KERNELS_512(q5_0, q5_0)
+MP_KERNELS_512(q5_1, q5_1)
+MP_KERNELS_512(q8_0, q8_0)
+MP_KERNELS_512(iq4_nl, iq4_nl)
+MP_KERNELS_512(mxfp4, mxfp4)
+
+void mp_avx512_init_legacy(mp_kern *k)
+{
+    k->dequant[MP_Q4_0] = dequant_q4_0;
+    k->dequant[MP_Q4_1] = dequant_q4_1;
+    k->dequant[MP_Q5_0] = dequant_q5_0;
+    k->dequant[MP_Q5_1] = dequant_q5_1;
+    k->dequant[MP_Q8_0] = dequant_q8_0;
+    k->dequant[MP_IQ4_NL] = dequant_iq4_nl;
+    k->dequant[MP_MXFP4] = dequant_mxfp4;
+    k->dot[MP_Q4_0] = dot_q4_0;
+    k->dot[MP_Q4_1] = dot_q4_1;
+    k->dot[MP_Q5_0] = dot_q5_0;
+    k->dot[MP_Q5_1] = dot_q5_1;
+    k->dot[MP_Q8_0] = dot_q8_0;
+    k->dot[MP_IQ4_NL] = dot_iq4_nl;
+    k->dot[MP_MXFP4] = dot_mxfp4;
+}

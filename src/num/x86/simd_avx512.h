@@ -1,0 +1,52 @@
+/* Small things that all AVX-512 kernels use: loop unrolling, masks, the fixed fold of 16 lanes, exp. */
+#ifndef MP_NUM_X86_SIMD_AVX512_H
+#define MP_NUM_X86_SIMD_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define MP_INLINE static inline __attribute__((always_inline))
+/* In front of every loop over tokens or chunks: only unrolled do its arrays become registers. */
+#if defined(__clang__)
+#define MP_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define MP_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Lanes of the next 16 elements when `left` remain; all of them from 16 on. */
+MP_INLINE __mmask16 mp_mask_512(int64_t left)
+{
+    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
+}
+
+/* The sum of 16 lanes in the order of the reference: lane j with j + 8, then + 4, + 2, + 1. */
+MP_INLINE float mp_fold_512(__m512 v)
+{
+    __m256 v8 = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+    __m128 v4 = _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
+    __m128 v2 = _mm_add_ps(v4, _mm_movehl_ps(v4, v4));
+    return _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)));
+}
+
+/* mp_expf, lane by lane, the same bits (except which NaN). The order of max's operands lets NaN through. */
+MP_INLINE __m512 mp_exp_512(__m512 x)
+{
+    const __m512 magic = _mm512_set1_ps(12582912.0f);
+    x = _mm512_min_ps(_mm512_set1_ps(89.0f), _mm512_max_ps(_mm512_set1_ps(-104.0f), x));
+    __m512 t = _mm512_fmadd_ps(x, _mm512_set1_ps(1.44269504f), magic), k = _mm512_sub_ps(t, magic);
+    __m512 r = _mm512_fmadd_ps(k, _mm512_set1_ps(-0.693145752f), x);
+    r = _mm512_fmadd_ps(k, _mm512_set1_ps(-1.42860677e-6f), r);
+    __m512 p = _mm512_set1_ps(1.38145697e-3f);
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.36871285e-3f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.16683890e-2f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.66665211e-1f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.49999994f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    __m512i n = _mm512_sub_epi32(_mm512_castps_si512(t), _mm512_castps_si512(magic)), half = _mm512_srai_epi32(n, 1);
+    const __m512i bias = _mm512_set1_epi32(127);
+    __m512i a = _mm512_slli_epi32(_mm512_add_epi32(half, bias), 23);
+    __m512i b = _mm512_slli_epi32(_mm512_add_epi32(_mm512_sub_epi32(n, half), bias), 23);
+    return _mm512_mul_ps(_mm512_mul_ps(p, _mm512_castsi512_ps(a)), _mm512_castsi512_ps(b));
+}
+#endif

@@ -1,0 +1,135 @@
+/* Float vectors and the quantization of activations. All of these give the reference's bits: the same operations, the same order. */
+#include <math.h>
+#include <string.h>
+
+#include "num/x86/simd_avx512.h"
+#include "num/x86/x86.h"
+
+static float sum_sq(const float *x, int64_t n)
+{
+    __m512 sum = _mm512_setzero_ps();
+    for (int64_t i = 0; i < n; i += 16) {
+        __m512 v = _mm512_maskz_loadu_ps(mp_mask_512(n - i), x + i);
+        sum = _mm512_fmadd_ps(v, v, sum);
+    }
+    return mp_fold_512(sum);
+}
+
+/* NaN never wins, as in the reference: max_ps gives its second operand when one is NaN. */
+static float max(const float *x, int64_t n)
+{
+    __m512 best = _mm512_set1_ps(-INFINITY);
+    for (int64_t i = 0; i < n; i += 16)
+        best = _mm512_max_ps(_mm512_mask_loadu_ps(best, mp_mask_512(n - i), x + i), best);
+    return _mm512_reduce_max_ps(best);
+}
+
+static void scale_mul(float *dst, const float *x, float scale, const float *w, int64_t n)
+{
+    const __m512 s = _mm512_set1_ps(scale);
+    for (int64_t i = 0; i < n; i += 16) {
+        __mmask16 m = mp_mask_512(n - i);
+        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), s);
+        _mm512_mask_storeu_ps(dst + i, m, w ? _mm512_mul_ps(v, _mm512_maskz_loadu_ps(m, w + i)) : v);
+    }
+}
+
+static void add(float *dst, const float *a, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        __mmask16 m = mp_mask_512(n - i);
+        _mm512_mask_storeu_ps(dst + i, m, _mm512_add_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i)));
+    }
+}
+
+static void axpy(float *dst, float a, const float *x, int64_t n)
+{
+    const __m512 factor = _mm512_set1_ps(a);
+    for (int64_t i = 0; i < n; i += 16) {
+        __mmask16 m = mp_mask_512(n - i);
+        _mm512_mask_storeu_ps(dst + i, m, _mm512_fmadd_ps(factor, _mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, dst + i)));
+    }
+}
+
+static void silu_mul(float *dst, const float *gate, const float *up, int64_t n)
+{
+    const __m512 one = _mm512_set1_ps(1.0f), sign = _mm512_set1_ps(-0.0f);
+    for (int64_t i = 0; i < n; i += 16) {
+        __mmask16 m = mp_mask_512(n - i);
+        __m512 g = _mm512_maskz_loadu_ps(m, gate + i);
+        __m512 sigma = _mm512_div_ps(g, _mm512_add_ps(one, mp_exp_512(_mm512_xor_ps(g, sign))));
+        _mm512_mask_storeu_ps(dst + i, m, _mm512_mul_ps(sigma, _mm512_maskz_loadu_ps(m, up + i)));
+    }
+}
+
+static float exp_sum(float *dst, const float *x, float largest, int64_t n)
+{
+    const __m512 shift = _mm512_set1_ps(largest);
+    __m512 sum = _mm512_setzero_ps();
+    for (int64_t i = 0; i < n; i += 16) {
+        __mmask16 m = mp_mask_512(n - i);
+        __m512 e = mp_exp_512(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, x + i), shift));
+        _mm512_mask_storeu_ps(dst + i, m, e);
+        sum = _mm512_mask_add_ps(sum, m, sum, e);
+    }
+    return mp_fold_512(sum);
+}
+
+static void to_f16(void *dst, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        __mmask16 m = mp_mask_512(n - i);
+        __m256i h = _mm512_cvtps_ph(_mm512_maskz_loadu_ps(m, x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        _mm256_mask_storeu_epi16((char *)dst + 2 * i, m, h);
+    }
+}
+
+/* One block of 32; see num/ref/q8.c for the rules. */
+static void quantize_block(float *d, float *s, int8_t *q, const float *x)
+{
+    const __m512i abs = _mm512_set1_epi32(0x7fffffff);
+    __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
+    __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(low), abs), _mm512_and_si512(_mm512_castps_si512(high), abs));
+    int most = _mm512_reduce_max_epi32(bits);
+    float amax;
+    memcpy(&amax, &most, 4);
+    float inverse = 127.0f / amax;
+    if (most >= 0x7f800000 || isinf(inverse)) {
+        memset(q, 0, MP_Q8_BLOCK);
+        *d = *s = most >= 0x7f800000 ? NAN : 0.0f;
+        return;
+    }
+    __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, _mm512_set1_ps(inverse)));
+    __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(inverse)));
+    _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(a));
+    _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm512_cvtepi32_epi8(b));
+    *d = amax / 127.0f;
+    *s = *d * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+}
+
+static void quantize_q8(void *buf, const float *x, int64_t n)
+{
+    int64_t blocks = (n + MP_Q8_BLOCK - 1) / MP_Q8_BLOCK, whole = n / MP_Q8_BLOCK;
+    float *d = buf, *s = d + blocks;
+    int8_t *q = (int8_t *)(s + blocks);
+    for (int64_t b = 0; b < whole; b++)
+        quantize_block(d + b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK);
+    if (whole < blocks) {
+        float padded[MP_Q8_BLOCK] = { 0 };
+        memcpy(padded, x + whole * MP_Q8_BLOCK, (size_t)(n - whole * MP_Q8_BLOCK) * sizeof(float));
+        quantize_block(d + whole, s + whole, q + whole * MP_Q8_BLOCK, padded);
+    }
+}
+
+void mp_avx512_init_vector(mp_kern *k)
+{
+    k->sum_sq = sum_sq;
+    k->max = max;
+    k->scale_mul = scale_mul;
+    k->add = add;
+    k->axpy = axpy;
+    k->silu_mul = silu_mul;
+    k->exp_sum = exp_sum;
+    k->to_f16 = to_f16;
+    k->quantize_q8 = quantize_q8;
+}
