@@ -1,0 +1,107 @@
+/* The pager: which pages are resident, and how they come. Mechanism only: whom to evict is asked of a policy, how bytes arrive of a source.
+ *
+ *   page    the unit of paging: one expert's record (up to MP_PAGE_SLICES slices: gate, up, down), or a block of KV
+ *   slot    memory for one page of a size class; a slice lies at its file phase (offset modulo the direct-I/O alignment) inside it
+ *
+ *   slot  |pad|== gate ==|pad|pad|== up ==|pad|pad|== down ==|pad|       one class: all slots equally large
+ *
+ *   states of a page:  away -> loading -> resident -> (dirty -> storing ->) away
+ *
+ * Invariants: a pinned page's address is fixed until its last unpin; a page of the announced set is not evicted while another victim exists;
+ * the pager never holds more than its budget; results never depend on what is resident.
+ * Threads: all calls may come from any number of threads. */
+#ifndef MP_MEM_PAGER_H
+#define MP_MEM_PAGER_H
+
+#include "base/ledger.h"
+#include "mem/io.h"
+#include "mem/policy.h"
+
+enum { MP_PAGE_SLICES = 4 };
+
+typedef uint32_t mp_page; /* 0 .. n_pages-1; for experts: layer * experts + expert, numbered over MoE layers */
+
+typedef struct mp_slice {
+    uint64_t offset; /* in the file */
+    uint32_t bytes;  /* 0: unused */
+    uint16_t file;   /* index that the source understands */
+} mp_slice;
+
+typedef struct mp_page_desc {
+    mp_slice slice[MP_PAGE_SLICES];
+} mp_page_desc;
+
+/* Where pages come from and, when dirty, go to. load and store are called on I/O threads, any number at once.
+ * dst[i] is where slice i's first byte belongs; the source may write whole aligned blocks around it: `align - 1` bytes of pad before and after
+ * a slice (rounded to the alignment) belong to the slot. NULL store: pages are never dirty. */
+typedef struct mp_source {
+    void    *self;
+    uint32_t align; /* power of two; slices keep their phase modulo it */
+    mp_err (*load)(void *self, mp_page page, const mp_page_desc *desc, unsigned char *const dst[MP_PAGE_SLICES]);
+    mp_err (*store)(void *self, mp_page page, const mp_page_desc *desc, unsigned char *const src[MP_PAGE_SLICES]);
+} mp_source;
+
+typedef enum mp_want {
+    MP_PEEK, /* only if resident now */
+    MP_EASY, /* only if resident, or a free slot and an idle reader are at hand (then it waits for the read) */
+    MP_MUST, /* wait for it */
+} mp_want;
+typedef enum mp_pin_mode { MP_PIN_READ = 1, MP_PIN_WRITE = 2 } mp_pin_mode;
+
+typedef struct mp_pin {
+    mp_page        page;
+    unsigned char *slice[MP_PAGE_SLICES]; /* addresses of the slices; NULL where unused */
+} mp_pin;
+
+typedef struct mp_pager mp_pager;
+
+typedef struct mp_pager_config {
+    mp_ledger          *ledger;     /* slots are charged to owner EXPERTS of tier RAM (or `owner`) */
+    mp_owner            owner;
+    uint32_t            pages;      /* number of pages */
+    const mp_page_desc *desc;       /* [pages]; kept by the caller for the pager's life */
+    mp_source           source;
+    mp_policy           policy;     /* by value; the pager closes it. Zero: LRU */
+    uint64_t            budget_bytes; /* for slots, as the ledger charges them; as many slots as fit, but no more than pages */
+    int                 readers;    /* I/O threads; 0: 8 */
+    bool                populate;   /* touch all slots at open */
+} mp_pager_config;
+
+/* What slots cost: least that works (min_slots pages of the largest class plus one of each other), and all pages resident. Pure function of the descriptors. */
+typedef struct mp_pager_cost { uint64_t least_bytes, all_bytes; } mp_pager_cost;
+mp_err mp_pager_price(const mp_pager_config *config, uint32_t min_slots, mp_pager_cost *out);
+
+/* Errors: MP_E_BUDGET when not even min_slots fit. On a dry ledger: counts slots, starts no thread, has no memory. */
+mp_err mp_pager_open(const mp_pager_config *config, uint32_t min_slots, mp_pager **out);
+void   mp_pager_close(mp_pager **pager);
+
+/* Announces the set that will be pinned with MUST next (one layer's experts): counted as accesses, hits are those resident now; the policy sees
+ * the whole set before it evicts; reads of the misses start at once, as far as slots permit, the others as pins are dropped. n may exceed the slots. */
+mp_err mp_pager_want(mp_pager *pager, const mp_page *pages, uint32_t n);
+/* Waits until one of pages[0..n) can be pinned without waiting, and says which. n >= 1. Errors: the read's. */
+mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint32_t *which);
+/* *got false (with MP_OK) when PEEK or EASY did not get it. MUST starts the read itself if nobody announced it. Errors: the read's error (the page stays away
+ * and may be tried again); MP_E_BUDGET when every slot of its class is pinned by this thread's own set. */
+mp_err mp_pager_pin(mp_pager *pager, mp_page page, mp_want want, mp_pin_mode mode, mp_pin *out, bool *got);
+void   mp_pager_unpin(mp_pager *pager, mp_page page);
+/* Will be needed soon: reads start only when no demand read waits. Free to ignore. */
+void   mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n);
+/* Loads pages into free slots until they are full or all are resident (used at start when everything fits). progress may be NULL; nonzero stops it. */
+mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done, uint64_t total), void *user);
+/* New budget, both ways, while pages are pinned by others: shrinking evicts or waits for unpins, and gives whole regions back. */
+mp_err mp_pager_resize(mp_pager *pager, uint64_t budget_bytes);
+/* Stores all dirty pages and waits. */
+mp_err mp_pager_flush(mp_pager *pager);
+
+typedef struct mp_pager_stats {
+    uint64_t accesses, hits, misses;
+    uint64_t loads, load_bytes;       /* reads done, useful bytes */
+    uint64_t evictions, stores;
+    uint64_t wait_ns;                 /* time spent in wait_any and pin */
+    uint64_t hints, hints_loaded;
+    uint32_t slots, resident, pages;
+    uint64_t slot_bytes;              /* charged */
+} mp_pager_stats;
+void mp_pager_get_stats(mp_pager *pager, mp_pager_stats *out);
+void mp_pager_reset_stats(mp_pager *pager); /* counters only */
+#endif
