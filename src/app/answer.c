@@ -1,0 +1,124 @@
+/* One answer. */
+#include "app/answer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/json.h"
+#include "base/size.h"
+
+static int on_token(void *user, int32_t token, const char *text, size_t n) {
+    app_runner *r = user;
+    (void)token;
+    if (r->stream && n > 0) {
+        r->wrote_newline = text[n - 1] == '\n';
+        if (fwrite(text, 1, n, stdout) != n || fflush(stdout) != 0) return r->write_failed = true, 1;
+    }
+    return app_signal() != 0;
+}
+
+static int on_prefill(void *user, int64_t done, int64_t total) {
+    (void)user, (void)done, (void)total;
+    return app_signal() != 0;
+}
+
+/* Tokens of the chat; with --context-shift the oldest turns go until the question fits with some room to answer. */
+static mp_err chat_tokens(app_runner *r, app_ids *ids) {
+    size_t room = (size_t)moped_model_plan(r->model)->ctx_tok;
+    for (;;) {
+        mp_err e = app_chat_ids(&r->chat, ids);
+        if (e || ids->n + room / 8 < room) return e;
+        if (!app_on(r->flags, F_SHIFT) || r->chat.raw || !app_chat_drop_oldest(&r->chat)) return MP_OK;
+        app_ids_deinit(ids);
+    }
+}
+
+/* The flags may have changed since the last answer (/set); a random seed is drawn once a run. */
+static mp_err refresh_sampling(app_runner *r) {
+    moped_bias *bias = NULL;
+    mp_err e = app_sampling(r->flags, r->model, &r->sampling, &bias);
+    free(r->bias);
+    r->bias = bias;
+    bool given = app_given(r->flags, F_SEED) && r->flags->values[F_SEED].integer >= 0;
+    if (!r->seeded) r->seed = r->sampling.seed;
+    if (!given) r->sampling.seed = r->seed;
+    r->seeded = true;
+    r->sampling.seed += r->rerolls;
+    return e;
+}
+
+mp_err app_answer(app_runner *r) {
+    app_ids ids = {0};
+    const app_value *stop = &r->flags->values[F_STOP];
+    int keep = app_int(r->flags, F_KEEP, 0), most = app_int(r->flags, F_PREDICT, -1);
+    mp_err e = refresh_sampling(r);
+    if (!e) e = chat_tokens(r, &ids);
+    if (!e && ids.n == 0) e = mp_fail(MP_E_USAGE, "the prompt is empty, and this model has no begin token to start from");
+    if (!e && most == 0) e = mp_fail(MP_E_USAGE, "-n 0 asks for no answer at all");
+    if (e) return app_ids_deinit(&ids), e;
+    moped_request request = {
+        .tokens = ids.ids, .n_tokens = ids.n, .max_tokens = most > 0 ? most : 0, .sampling = &r->sampling,
+        .stop = (const char *const *)stop->texts, .n_stop = stop->n_texts,
+        .ignore_eos = app_on(r->flags, F_IGNORE_EOS), .show_special = app_on(r->flags, F_SPECIAL),
+        .context_shift = app_on(r->flags, F_SHIFT), .keep_tok = keep < 0 ? (int)ids.n : keep,
+        .on_token = on_token, .on_prefill = on_prefill, .user = r,
+    };
+    r->wrote_newline = true;
+    r->write_failed = false;
+    e = moped_generate(r->session, &request, &r->last);
+    app_ids_deinit(&ids);
+    if (r->write_failed) return mp_fail(MP_E_FAILED, "cannot write the answer: %s", strerror(errno));
+    return e;
+}
+
+/* Decode time runs from the first token on, so it holds one token less than the answer. */
+static double decode_rate(const moped_result *a) {
+    return a->decode_ns > 0 && a->n_tokens > 1 ? (double)(a->n_tokens - 1) * 1e9 / (double)a->decode_ns : 0;
+}
+
+static double prefill_rate(const moped_result *a) {
+    return a->prefill_ns > 0 ? (double)(a->prompt_tokens - a->reused_tokens) * 1e9 / (double)a->prefill_ns : 0;
+}
+
+mp_err app_answer_json(const app_runner *r) {
+    const moped_result *a = &r->last;
+    moped_memory m;
+    moped_model_memory(r->model, &m);
+    json_t *timings = json_pack("{s:f s:f s:f s:f s:f}", "load_ms", (double)r->load_ns * 1e-6, "prompt_ms", (double)a->prefill_ns * 1e-6,
+                                "predicted_ms", (double)a->decode_ns * 1e-6, "prompt_per_second", prefill_rate(a),
+                                "predicted_per_second", decode_rate(a));
+    json_t *expert = json_pack("{s:I s:I s:I}", "accesses", (json_int_t)a->expert_accesses, "hits", (json_int_t)a->expert_hits,
+                               "disk_bytes", (json_int_t)a->disk_bytes);
+    json_t *memory = json_pack("{s:I s:I s:I}", "ram_budget_bytes", (json_int_t)m.budget_bytes, "ram_peak_bytes", (json_int_t)m.peak_bytes,
+                               "plan_peak_bytes", (json_int_t)m.plan_peak_bytes);
+    json_t *o = json_pack("{s:o s:o s:I s:I s:s s:I s:o s:o s:o}", "text", app_json_text(a->text, a->n_text), "tokens",
+                          app_json_tokens(a->tokens, a->n_tokens), "prompt_tokens", (json_int_t)a->prompt_tokens, "completion_tokens",
+                          (json_int_t)a->n_tokens, "finish_reason", moped_finish_name(a->finish), "seed", (json_int_t)r->sampling.seed,
+                          "timings", timings, "expert", expert, "memory", memory);
+    mp_err e = app_json_print(stdout, o);
+    json_decref(o);
+    return e;
+}
+
+void app_answer_stats(FILE *to, const app_runner *r) {
+    char a[MP_SIZE_TEXT], b[MP_SIZE_TEXT], c[MP_SIZE_TEXT];
+    const moped_result *x = &r->last;
+    moped_memory m;
+    moped_expert_stats s;
+    moped_model_memory(r->model, &m);
+    moped_model_experts(r->model, &s);
+    fprintf(to, "prompt   %zu tokens (%zu reused), %.1f tok/s\n", x->prompt_tokens, x->reused_tokens, prefill_rate(x));
+    fprintf(to, "answer   %zu tokens, %.2f tok/s, finish: %s, seed %llu\n", x->n_tokens, decode_rate(x), moped_finish_name(x->finish),
+            (unsigned long long)r->sampling.seed);
+    fprintf(to, "context  %zu of %d tokens\n", moped_session_length(r->session), moped_model_plan(r->model)->ctx_tok);
+    if (s.pages > 0) {
+        fprintf(to, "experts  last answer: %llu accesses, %.1f%% hits, %s from disk\n", (unsigned long long)x->expert_accesses,
+                x->expert_accesses ? 100.0 * (double)x->expert_hits / (double)x->expert_accesses : 0, mp_size_format(x->disk_bytes, a));
+        fprintf(to, "         since loading: %llu accesses, %.1f%% hits, %s from disk, %u of %u in ram, waited %.1fs\n",
+                (unsigned long long)s.accesses, s.accesses ? 100.0 * (double)s.hits / (double)s.accesses : 0, mp_size_format(s.disk_bytes, b),
+                s.resident, s.pages, (double)s.stall_ns * 1e-9);
+    }
+    fprintf(to, "memory   peak %s of %s (plan %s)\n", mp_size_format(m.peak_bytes, a), mp_size_format(m.budget_bytes, b),
+            mp_size_format(m.plan_peak_bytes, c));
+}

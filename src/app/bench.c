@@ -1,0 +1,135 @@
+/* Measures one budget with one number of threads, in a process of its own (the peak of memory is a process's).
+ *
+ *   prefill  n_prompt fixed pseudo-random tokens in an empty context, and the logits of the last: what llama-bench calls pp
+ *   decode   from an empty context, the begin token, then n_gen tokens after the first one: llama-bench's tg. The tokens are sampled
+ *            with a fixed seed: greedy text falls into loops, whose few experts would flatter the cache. */
+#include "app/bench.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/json.h"
+
+enum { SEED = 42, TOP_K = 40 };
+
+typedef struct sample {
+    uint64_t ns, accesses, hits, disk_bytes;
+} sample;
+
+static int on_token(void *user, int32_t token, const char *text, size_t n) {
+    (void)user, (void)token, (void)text, (void)n;
+    return app_signal() != 0;
+}
+
+static int on_prefill(void *user, int64_t done, int64_t total) {
+    (void)user, (void)done, (void)total;
+    return app_signal() != 0;
+}
+
+/* The same ids every time, anywhere in the vocabulary (a linear congruential sequence, Knuth's MMIX constants). */
+static int32_t *prompt_ids(int n, int vocab) {
+    int32_t *ids = malloc((size_t)(n > 0 ? n : 1) * sizeof *ids);
+    uint64_t state = SEED;
+    for (int i = 0; ids && i < n; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        ids[i] = (int32_t)((state >> 33) % (uint64_t)vocab);
+    }
+    return ids;
+}
+
+/* Generates `most` tokens after ids[n] in an empty session. */
+static mp_err generate(moped_session *session, const int32_t *ids, int n, int most, moped_result *out) {
+    moped_sampling sampling;
+    moped_sampling_default(NULL, &sampling);
+    sampling.temperature = 1;
+    sampling.top_k = TOP_K;
+    sampling.seed = SEED;
+    moped_request request = {.tokens = ids, .n_tokens = (size_t)n, .max_tokens = most, .sampling = &sampling, .ignore_eos = true,
+                             .on_token = on_token, .on_prefill = on_prefill};
+    moped_session_truncate(session, 0);
+    mp_err e = moped_generate(session, &request, out);
+    if (!e && app_signal()) e = mp_fail(MP_E_CANCELLED, "stopped");
+    if (!e && out->n_tokens < (size_t)most)
+        e = mp_fail(MP_E_FAILED, "the model stopped after %zu of %d tokens (%s)", out->n_tokens, most, moped_finish_name(out->finish));
+    return e;
+}
+
+static int by_time(const void *a, const void *b) {
+    const sample *x = a, *y = b;
+    return (x->ns > y->ns) - (x->ns < y->ns);
+}
+
+/* Runs once to warm up, then `repeats` times; *median is the sample in the middle (the lower one of two). */
+static mp_err repeat(moped_session *session, const app_bench_job *job, const int32_t *ids, bool decode, sample *median) {
+    sample *samples = calloc((size_t)job->repeats, sizeof *samples);
+    mp_err e = samples ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");
+    *median = (sample){0};
+    for (int r = -1; !e && r < job->repeats; r++) {
+        moped_result x;
+        e = generate(session, ids, decode ? 1 : job->n_prompt, decode ? job->n_gen + 1 : 1, &x);
+        if (!e && r >= 0) samples[r] = (sample){decode ? x.decode_ns : x.prefill_ns, x.expert_accesses, x.expert_hits, x.disk_bytes};
+    }
+    if (!e) {
+        qsort(samples, (size_t)job->repeats, sizeof *samples, by_time);
+        *median = samples[(job->repeats - 1) / 2];
+    }
+    free(samples);
+    return e;
+}
+
+static double rate(int tokens, uint64_t ns) {
+    return ns > 0 ? (double)tokens * 1e9 / (double)ns : 0;
+}
+
+static json_t *owners_json(const moped_memory *m) {
+    json_t *o = json_object();
+    for (int i = 0; i < MOPED_OWN_COUNT; i++)
+        json_object_set_new(o, moped_owner_name((moped_owner)i), json_pack("{s:I s:I s:I}", "plan_bytes", (json_int_t)m->owner[i].plan_bytes,
+                            "used_bytes", (json_int_t)m->owner[i].used_bytes, "peak_bytes", (json_int_t)m->owner[i].peak_bytes));
+    return o;
+}
+
+static json_t *run_json(const app_bench_job *job, moped_model *model, const sample *prefill, const sample *decode) {
+    const moped_plan_info *plan = moped_model_plan(model);
+    moped_memory m;
+    moped_model_memory(model, &m);
+    double decoded = rate(job->n_gen, decode->ns);
+    const sample *s = job->n_gen > 0 ? decode : prefill; /* whose experts are reported */
+    return json_pack("{s:b s:I s:I s:I s:i s:i s:f s:i s:f s:f s:f s:b s:I s:I s:f s:I s:o}", "fits", 1, "ram_budget_bytes", (json_int_t)m.budget_bytes,
+                     "ram_peak_bytes", (json_int_t)m.peak_bytes, "plan_peak_bytes", (json_int_t)m.plan_peak_bytes, "threads", plan->threads,
+                     "prompt_tokens", job->n_prompt, "prefill_tok_s", rate(job->n_prompt, prefill->ns), "decode_tokens", job->n_gen,
+                     "decode_tok_s", decoded, "bound_tok_s", plan->bound_tok_s, "bound_fraction",
+                     plan->bound_tok_s > 0 ? decoded / plan->bound_tok_s : 0.0, "bound_assumed", plan->bandwidth_assumed, "expert_accesses",
+                     (json_int_t)s->accesses, "expert_hits", (json_int_t)s->hits, "hit_rate",
+                     s->accesses ? (double)s->hits / (double)s->accesses : 1.0, "disk_bytes", (json_int_t)s->disk_bytes, "owners", owners_json(&m));
+}
+
+static mp_err measure(const app_bench_job *job, moped_model *model, sample *prefill, sample *decode) {
+    const moped_vocab *vocab = moped_model_vocab(model);
+    int32_t bos = vocab ? moped_vocab_bos(vocab) : -1, first = bos >= 0 ? bos : 0;
+    int32_t *ids = prompt_ids(job->n_prompt, moped_model_plan(model)->model.vocab);
+    moped_session *session = NULL;
+    mp_err e = ids ? moped_session_open(model, 0, &session) : mp_fail(MP_E_FAILED, "out of memory");
+    if (!e && job->n_prompt > 0) e = repeat(session, job, ids, false, prefill);
+    if (!e && job->n_gen > 0) e = repeat(session, job, &first, true, decode);
+    moped_session_close(&session);
+    free(ids);
+    return e;
+}
+
+mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
+    moped_model *model = NULL;
+    sample prefill = {0}, decode = {0};
+    *out = NULL;
+    mp_err e = app_model_open(&job->options, ui, &model);
+    if (e == MOPED_E_BUDGET) {
+        const char *why = mp_err_text();
+        *out = json_pack("{s:b s:I s:i s:o}", "fits", 0, "ram_budget_bytes", (json_int_t)job->options.ram_bytes, "threads", job->options.threads,
+                         "error", app_json_text(why, strlen(why)));
+        return MP_OK;
+    }
+    if (!e) e = measure(job, model, &prefill, &decode);
+    if (!e) *out = run_json(job, model, &prefill, &decode);
+    moped_model_close(&model);
+    return e;
+}

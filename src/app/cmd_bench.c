@@ -1,0 +1,170 @@
+/* moped bench: speed over budgets and threads. Every measurement runs in a child, because the peak of memory is a process's. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/app.h"
+#include "app/bench.h"
+#include "app/doctor/machine.h"
+#include "app/json.h"
+#include "app/text.h"
+#include "base/size.h"
+
+/* The child: measures, writes its object into the pipe, and leaves with the exit code. */
+static int child(const app_bench_job *job, app_ui *ui, int fd) {
+    json_t *run = NULL;
+    mp_err e = app_bench_measure(job, ui, &run);
+    FILE *to = fdopen(fd, "w");
+    if (!e && to) e = app_json_print(to, run);
+    json_decref(run);
+    if (to) fclose(to);
+    return app_report(e);
+}
+
+/* What a child wrote, or NULL. */
+static json_t *collect(int fd) {
+    FILE *from = fdopen(fd, "r");
+    json_t *o = from ? json_loadf(from, 0, NULL) : NULL;
+    if (from) fclose(from);
+    return o;
+}
+
+static int wait_for(pid_t pid) {
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {} /* the child got the same Ctrl-C and ends by itself */
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* *out: the object of this run, NULL when the child failed (it has said why). Returns the exit code. */
+static int run_child(const app_bench_job *job, app_ui *ui, json_t **out) {
+    int ends[2];
+    *out = NULL;
+    if (pipe(ends) != 0) return app_report(mp_fail(MP_E_FAILED, "no pipe: %s", strerror(errno)));
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0) return close(ends[0]), close(ends[1]), app_report(mp_fail(MP_E_FAILED, "no process: %s", strerror(errno)));
+    if (pid == 0) {
+        close(ends[0]);
+        _exit(child(job, ui, ends[1]));
+    }
+    close(ends[1]);
+    *out = collect(ends[0]);
+    int code = wait_for(pid);
+    if (code == APP_EXIT_FINE && !*out) code = app_report(mp_fail(MP_E_FAILED, "the measuring process left without a result"));
+    return code;
+}
+
+static void print_head(const app_bench_job *job) {
+    char pp[32], tg[32];
+    snprintf(pp, sizeof pp, "pp%d tok/s", job->n_prompt);
+    snprintf(tg, sizeof tg, "tg%d tok/s", job->n_gen);
+    printf("%8s %8s %8s %4s %12s %12s %10s %6s %7s %9s\n", "budget", "peak", "plan", "t", pp, tg, "bound", "of it", "hits", "disk/run");
+    fflush(stdout);
+}
+
+static double real(const json_t *run, const char *key) {
+    return json_number_value(json_object_get(run, key));
+}
+
+static uint64_t whole(const json_t *run, const char *key) {
+    return (uint64_t)json_integer_value(json_object_get(run, key));
+}
+
+static void print_row(const json_t *run) {
+    char a[MP_SIZE_TEXT], b[MP_SIZE_TEXT], c[MP_SIZE_TEXT], d[MP_SIZE_TEXT];
+    if (!json_is_true(json_object_get(run, "fits"))) {
+        printf("%8s %s\n", mp_size_format(whole(run, "ram_budget_bytes"), a), json_string_value(json_object_get(run, "error")));
+    } else {
+        printf("%8s %8s %8s %4d %12.2f %12.2f %10.2f %5.0f%% %6.1f%% %9s%s\n", mp_size_format(whole(run, "ram_budget_bytes"), a),
+               mp_size_format(whole(run, "ram_peak_bytes"), b), mp_size_format(whole(run, "plan_peak_bytes"), c), (int)whole(run, "threads"),
+               real(run, "prefill_tok_s"), real(run, "decode_tok_s"), real(run, "bound_tok_s"), 100 * real(run, "bound_fraction"),
+               100 * real(run, "hit_rate"), mp_size_format(whole(run, "disk_bytes"), d),
+               json_is_true(json_object_get(run, "bound_assumed")) ? "  (bound: bandwidths assumed)" : "");
+    }
+    fflush(stdout);
+}
+
+/* The lists of --ram and -t; one entry of 0 (the library's choice) when not given. */
+static mp_err read_list(const app_flags *flags, app_flag_id id, const char *name, double **out, int *n) {
+    const char *text = app_text(flags, id);
+    if (text) return app_list_parse(app_flag_find(APP_BENCH, name), text, out, n);
+    *out = calloc(1, sizeof **out);
+    *n = *out ? 1 : 0;
+    return *out ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");
+}
+
+static mp_err print_all(const char *path, json_t *runs) {
+    app_machine *m = calloc(1, sizeof *m);
+    app_bandwidth known;
+    moped_plan_info plan;
+    moped_options options = {.path = path};
+    if (!m) return mp_fail(MP_E_FAILED, "out of memory");
+    app_machine_read(m);
+    app_machine_cached(path, &known);
+    mp_err e = moped_plan(&options, &plan);
+    const char *name = (e == MOPED_OK || e == MOPED_E_BUDGET) && *plan.model.name ? plan.model.name : path;
+    json_t *o = json_pack("{s:o s:{s:o s:i s:I s:f s:f} s:O}", "model", app_json_text(name, strlen(name)), "machine", "cpu",
+                          app_json_text(m->cpu, strlen(m->cpu)), "cpus", m->cpus, "ram_bytes", (json_int_t)m->memory.total_bytes, "ram_bps",
+                          known.ram_bps, "disk_bps", known.disk_bps, "runs", runs);
+    e = app_json_print(stdout, o);
+    json_decref(o);
+    free(m);
+    return e;
+}
+
+/* All budgets with all thread numbers. The exit code: of the first failure; 3 when nothing fits. */
+static int run_all(app_bench_job *job, app_ui *ui, const app_flags *flags, json_t *runs) {
+    double *budgets = NULL, *threads = NULL;
+    int n_budgets = 0, n_threads = 0, code = APP_EXIT_FINE, fitting = 0;
+    bool table = !app_on(flags, F_JSON);
+    mp_err e = read_list(flags, F_BENCH_RAM, "--ram", &budgets, &n_budgets);
+    if (!e) e = read_list(flags, F_BENCH_THREADS, "--threads", &threads, &n_threads);
+    if (!e && table) print_head(job);
+    for (int i = 0; !e && code == APP_EXIT_FINE && i < n_budgets * n_threads; i++) {
+        json_t *run = NULL;
+        job->options.ram_bytes = (uint64_t)budgets[i / n_threads];
+        job->options.threads = (int)threads[i % n_threads];
+        code = run_child(job, ui, &run);
+        if (run && table) print_row(run);
+        if (json_is_true(json_object_get(run, "fits"))) fitting++;
+        if (run) json_array_append_new(runs, run);
+    }
+    free(budgets);
+    free(threads);
+    if (e) return app_report(e);
+    return code == APP_EXIT_FINE && fitting == 0 ? APP_EXIT_NO_FIT : code;
+}
+
+/* Enough context for both measurements, and no more. */
+static mp_err fill_job(const app_flags *flags, const char *path, app_ui *ui, app_bench_job *job) {
+    job->n_prompt = app_int(flags, F_BENCH_PROMPT, 512);
+    job->n_gen = app_int(flags, F_BENCH_GEN, 32);
+    job->repeats = app_int(flags, F_BENCH_REPEAT, 5);
+    mp_err e = app_options(flags, ui, &job->options);
+    if (e) return e;
+    int need = job->n_prompt + 1 > job->n_gen + 2 ? job->n_prompt + 1 : job->n_gen + 2;
+    if (job->n_prompt == 0 && job->n_gen == 0) return mp_fail(MP_E_USAGE, "-p 0 -n 0 measures nothing");
+    if (job->options.ctx_tok == 0) job->options.ctx_tok = need;
+    if (job->options.ctx_tok < need)
+        return mp_fail(MP_E_USAGE, "-c %d is too small: these measurements need %d tokens of context", job->options.ctx_tok, need);
+    job->options.path = path;
+    app_options_bandwidth(&job->options);
+    return MP_OK;
+}
+
+int app_bench(app_flags *flags) {
+    char *path = NULL;
+    app_ui ui;
+    app_bench_job job = {0};
+    json_t *runs = json_array();
+    mp_err e = app_model_path(flags, true, &path);
+    if (!e) e = fill_job(flags, path, &ui, &job);
+    int code = e ? app_report(e) : run_all(&job, &ui, flags, runs);
+    bool worth = code == APP_EXIT_FINE || code == APP_EXIT_NO_FIT;
+    if (!e && worth && app_on(flags, F_JSON) && (e = print_all(path, runs)) != MP_OK) code = app_report(e);
+    json_decref(runs);
+    free(path);
+    return code;
+}

@@ -1,0 +1,109 @@
+/* moped doctor: what this machine is, and what moped would choose from that. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "app/app.h"
+#include "app/doctor/machine.h"
+#include "app/json.h"
+#include "base/size.h"
+
+static void list_isas(char *out, size_t room) {
+    const char *name;
+    out[0] = '\0';
+    for (int i = 0; (name = moped_isa_at(i)) != NULL; i++) {
+        size_t n = strlen(out);
+        snprintf(out + n, room - n, "%s%s", n ? " " : "", name);
+    }
+}
+
+static const char *best_isa(void) {
+    const char *best = "ref", *name;
+    for (int i = 0; (name = moped_isa_at(i)) != NULL; i++) best = name;
+    return best;
+}
+
+static void print_machine(const app_machine *m) {
+    char a[MP_SIZE_TEXT], b[MP_SIZE_TEXT], isas[128];
+    list_isas(isas, sizeof isas);
+    printf("processor  %s, %d of %d processors usable, L3 %s\n", m->cpu, m->cpus, m->online, mp_size_format(m->l3_bytes, a));
+    printf("           instruction sets: %s\n", isas);
+    printf("memory     %s, %s available; huge pages: %s\n", mp_size_format(m->memory.total_bytes, a), mp_size_format(m->memory.available_bytes, b),
+           *m->thp ? m->thp : "none");
+    if (m->memory.cgroup_limit_bytes)
+        printf("           this control group (v%d): %s of %s used\n", m->memory.cgroup_version, mp_size_format(m->memory.cgroup_used_bytes, a),
+               mp_size_format(m->memory.cgroup_limit_bytes, b));
+    for (int i = 0; i < m->n_gpus; i++)
+        printf("gpu        %s, %s, %s free\n", m->gpus[i].name, mp_size_format(m->gpus[i].total_bytes, a), mp_size_format(m->gpus[i].free_bytes, b));
+    if (m->n_gpus == 0) printf("gpu        none\n");
+    fflush(stdout);
+}
+
+static void print_ram(const app_machine *m) {
+    char a[MP_SIZE_TEXT];
+    printf("ram read   %.1f GB/s with huge pages, %.1f GB/s with small ones (%d thread%s over %s)\n", m->ram_bps * 1e-9, m->ram_small_bps * 1e-9,
+           m->cpus, m->cpus == 1 ? "" : "s", mp_size_format(m->ram_tested_bytes, a));
+    fflush(stdout);
+}
+
+static void print_disk(const app_disk *d, const char *folder) {
+    printf("disk read  %s: device %s, %s, O_DIRECT %s; GB/s of 2 MiB records in random order, cold\n", folder, d->device, d->filesystem,
+           d->direct ? "works" : "is refused (buffered reads instead)");
+    printf("           %-10s", "depth");
+    for (int i = 0; i < d->n_depths; i++) printf("%8d", d->depths[i]);
+    printf("\n");
+    for (int m = 0; m < APP_METHODS; m++) {
+        printf("           %-10s", app_read_name((app_read_method)m));
+        for (int i = 0; i < d->n_depths; i++) {
+            if (d->bps[m][i] > 0)
+                printf("%8.2f", d->bps[m][i] * 1e-9);
+            else
+                printf("%8s", "-");
+        }
+        printf("\n");
+    }
+}
+
+static void print_choice(const app_machine *m) {
+    char a[MP_SIZE_TEXT], b[MP_SIZE_TEXT];
+    uint64_t room = m->memory.available_bytes;
+    if (m->memory.cgroup_limit_bytes && m->memory.cgroup_limit_bytes - m->memory.cgroup_used_bytes < room)
+        room = m->memory.cgroup_limit_bytes - m->memory.cgroup_used_bytes;
+    uint64_t headroom = room / 10 < 1ull << 30 ? room / 10 : 1ull << 30;
+    printf("moped would take %s of ram (headroom %s), %d thread%s, %s", mp_size_format(room - headroom, a), mp_size_format(headroom, b), m->cpus,
+           m->cpus == 1 ? "" : "s", best_isa());
+    if (m->disk.best_bps > 0) printf("; fastest reads here: %s at depth %d, %.2f GB/s", app_read_name(m->disk.best_method), m->disk.best_depth, m->disk.best_bps * 1e-9);
+    printf("\n");
+}
+
+static mp_err print_json(const app_machine *m) {
+    json_t *o = app_machine_json(m), *isas = json_array();
+    const char *name;
+    for (int i = 0; (name = moped_isa_at(i)) != NULL; i++) json_array_append_new(isas, json_string(name));
+    json_object_set_new(o, "isa", isas);
+    mp_err e = app_json_print(stdout, o);
+    json_decref(o);
+    return e;
+}
+
+int app_doctor(app_flags *flags) {
+    const char *folder = flags->n_positional > 0 ? flags->positional[0] : ".";
+    bool json = app_on(flags, F_JSON), quick = app_on(flags, F_QUICK);
+    app_machine *m = calloc(1, sizeof *m);
+    if (!m) return app_report(mp_fail(MP_E_FAILED, "out of memory"));
+    mp_err e = access(folder, F_OK) == 0 ? MP_OK : mp_fail(MP_E_USAGE, "there is no folder %s", folder);
+    if (!e) {
+        app_machine_read(m);
+        m->n_gpus = app_gpu_list(m->gpus, APP_GPUS);
+    }
+    if (!e && !json) print_machine(m);
+    if (!e) e = app_ram_measure(m, quick);
+    if (!e && !json) print_ram(m);
+    if (!e) e = app_disk_measure(folder, quick, &m->disk);
+    if (!e && !json) print_disk(&m->disk, folder);
+    if (!e && !json) print_choice(m);
+    if (!e && json) e = print_json(m);
+    if (!e && app_machine_store(m)) fprintf(stderr, "moped: the figures are not kept: %s\n", mp_err_text());
+    free(m);
+    return app_report(e);
+}

@@ -1,0 +1,84 @@
+/* What this machine is: measured or read, printed by `moped doctor`, and cached for the bounds that plan, run and bench show.
+ *
+ *   ram.c      read bandwidth of memory, huge pages and small ones
+ *   disk.c     read bandwidth of a folder's disk, by method and depth (uring.c: the io_uring method)
+ *   gpu.c      NVIDIA GPUs
+ *   cache.c    $XDG_CACHE_HOME/moped/doctor.json, one entry for each device */
+#ifndef APP_DOCTOR_MACHINE_H
+#define APP_DOCTOR_MACHINE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/os.h"
+
+enum { APP_DEPTHS = 5, APP_METHODS = 3, APP_GPUS = 16 };
+
+typedef enum app_read_method { APP_READ_MMAP, APP_READ_PREAD, APP_READ_URING } app_read_method;
+const char *app_read_name(app_read_method method); /* "mmap" "pread" "io_uring" */
+
+typedef struct app_disk {
+    char   device[32];                     /* "254:0": the key in the cache */
+    char   filesystem[32];
+    bool   direct;                         /* O_DIRECT is possible */
+    int    depths[APP_DEPTHS], n_depths;
+    double bps[APP_METHODS][APP_DEPTHS];   /* 0: not measured */
+    app_read_method best_method;           /* among those past the page cache where direct, else pread */
+    int    best_depth;
+    double best_bps;
+} app_disk;
+
+typedef struct app_gpu {
+    char     name[96];
+    uint64_t total_bytes, free_bytes; /* 0: not known */
+} app_gpu;
+
+typedef struct app_machine {
+    char         cpu[96];
+    int          cpus, online;             /* usable by us; in the machine */
+    uint64_t     l3_bytes;
+    char         thp[64];                  /* /sys/kernel/mm/transparent_hugepage/enabled */
+    mp_os_memory memory;
+    double       ram_bps, ram_small_bps;   /* huge pages, small pages; 0: not measured */
+    uint64_t     ram_tested_bytes;
+    app_disk     disk;
+    app_gpu      gpus[APP_GPUS];
+    int          n_gpus;
+} app_machine;
+
+/* Names, sizes, limits: takes no time. Never fails: what is not known stays empty. */
+void app_machine_read(app_machine *out);
+
+/* Read bandwidth of memory in bytes/s with all usable processors. Errors: MP_E_FAILED (no memory), MP_E_CANCELLED. */
+mp_err app_ram_measure(app_machine *machine, bool quick);
+
+/* Writes a file of random bytes in folder (nameless from its first moment, so that nothing can be left behind), reads it cold by
+ * each method and depth. Errors: MP_E_FAILED (folder not writable, disk full), MP_E_CANCELLED. */
+mp_err app_disk_measure(const char *folder, bool quick, app_disk *out);
+
+/* Reads records of `record` bytes at offsets[n] of fd (O_DIRECT) with `depth` of them under way; stops after ns nanoseconds.
+ * *bytes: how many were read. Errors: MP_E_FAILED: io_uring is not here or refused. */
+typedef struct app_read_job {
+    int             fd;
+    const uint64_t *offsets;
+    int             n, depth;
+    uint64_t        record_bytes, limit_ns;
+} app_read_job;
+mp_err app_uring_read(const app_read_job *job, uint64_t *bytes);
+
+/* How many were found. Loads the driver's library, which is large: only doctor and bench ask. */
+int app_gpu_list(app_gpu *out, int room);
+
+/* ---- the cache ---- */
+typedef struct app_bandwidth {
+    double ram_bps, disk_bps; /* 0: not measured */
+} app_bandwidth;
+/* For the disk that holds path (a file or folder). Zeros when doctor has not run on this machine. */
+void   app_machine_cached(const char *path, app_bandwidth *out);
+mp_err app_machine_store(const app_machine *machine);
+json_t *app_machine_json(const app_machine *machine);
+/* The device that holds path, "254:0"; "" when there is no such path. */
+void app_device_of(const char *path, char *out, int room);
+#endif
