@@ -23,6 +23,7 @@ const char *mp_gguf_shown(mp_str s, char buf[MP_GGUF_SHOWN]);
 typedef struct mp_gguf_reader {
     const mp_file *file;
     unsigned char *window; /* [cap], owned */
+    size_t         cap;
     size_t         have, at; /* valid bytes; the next one to read */
     uint64_t       base;   /* place of window[0] in the file */
     uint64_t       end;    /* highest place read so far: what close drops from the page cache */

@@ -1,5 +1,5 @@
 /* The window through which GGUF headers are read, and the store of short strings.
- * Invariants: never reads past the file's end; holds 1 MiB however large the header is; what was read leaves the page cache at close. */
+ * Invariants: never reads past the file's end; holds at most 1 MiB however large the header is; what was read leaves the page cache at close. */
 #include "mem/gguf_int.h"
 
 #include <string.h>
@@ -18,8 +18,9 @@ const char *mp_gguf_shown(mp_str s, char buf[MP_GGUF_SHOWN])
 
 mp_err mp_gguf_reader_open(mp_ledger *ledger, const mp_file *file, mp_gguf_reader *out)
 {
-    *out = (mp_gguf_reader){ .file = file, .what = "the header" };
-    return MP_NEW(ledger, MP_OWN_WORK, unsigned char, WINDOW_BYTES, &out->window);
+    size_t cap = file->bytes < WINDOW_BYTES ? (size_t)file->bytes : WINDOW_BYTES;
+    *out = (mp_gguf_reader){ .file = file, .cap = cap, .what = "the header" };
+    return MP_NEW(ledger, MP_OWN_WORK, unsigned char, cap, &out->window);
 }
 
 void mp_gguf_reader_close(mp_gguf_reader *r)
@@ -59,7 +60,7 @@ static mp_err slide(mp_gguf_reader *r)
     uint64_t left = mp_gguf_left(r);
     r->base = mp_gguf_tell(r);
     r->at = r->have = 0;
-    size_t n = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
+    size_t n = left < r->cap ? (size_t)left : r->cap;
     mp_err err = mp_file_read(r->file, r->window, n, r->base);
     if (err == MP_OK) {
         r->have = n;
