@@ -31,13 +31,13 @@ typedef struct mp_page_desc {
     mp_slice slice[MP_PAGE_SLICES];
 } mp_page_desc;
 
-/* Where pages come from and, when dirty, go to. load and store are called on I/O threads, any number at once.
- * dst[i] is where slice i's first byte belongs; the source may write whole aligned blocks around it: `align - 1` bytes of pad before and after
- * a slice (rounded to the alignment) belong to the slot. NULL store: pages are never dirty. */
+/* Where pages come from and, when dirty, go to. load and store are called on I/O threads, any number at once, the slices of one page too.
+ * dst is where the slice's first byte belongs; the source may write whole aligned blocks around it: `align - 1` bytes of pad before and after
+ * a slice (rounded to the alignment) belong to the slot. src[i]: slice i, NULL where unused. NULL store: pages are never dirty. */
 typedef struct mp_source {
     void    *self;
     uint32_t align; /* power of two; slices keep their phase modulo it */
-    mp_err (*load)(void *self, mp_page page, const mp_page_desc *desc, unsigned char *const dst[MP_PAGE_SLICES]);
+    mp_err (*load)(void *self, mp_page page, const mp_page_desc *desc, int slice, unsigned char *dst);
     mp_err (*store)(void *self, mp_page page, const mp_page_desc *desc, unsigned char *const src[MP_PAGE_SLICES]);
 } mp_source;
 
