@@ -23,6 +23,11 @@ mp_err mp_tape_backward(mp_tape *tape, mp_dev *dev, const mp_tensor *loss);
 mp_tensor mp_tape_grad(const mp_tape *tape, const mp_tensor *t);
 
 /* The device's side: adds to the gradients of op's inputs, given those of its outputs. g_in[i].rank is 0 where no gradient is wanted. */
-typedef struct mp_op_grads { mp_tensor in[MP_OP_IN], out[MP_OP_OUT]; const mp_tensor *job_grads; } mp_op_grads;
+typedef struct mp_op_grads {
+    mp_tensor        in[MP_OP_IN], out[MP_OP_OUT];
+    const mp_tensor *job_grads; /* EXPERTS: gate, up, down of each job */
+    void            *scratch;   /* mp_cpu_backward_scratch(op) bytes */
+} mp_op_grads;
+size_t mp_cpu_backward_scratch(const mp_op *op);
 mp_err mp_cpu_backward(const mp_op *op, const mp_op_grads *g);
 #endif

@@ -12,15 +12,7 @@ typedef struct attn {
     const mp_op   *op;
     const mp_kern *k;
     int64_t        heads, kv_heads, dim; /* dim of a head */
-    int64_t        units;
-    float         *score; /* [threads][MP_TILE_TOK] */
 } attn;
-
-size_t mp_cpu_attn_scratch(const mp_op *op, int threads)
-{
-    (void)op;
-    return (size_t)threads * MP_TILE_TOK * sizeof(float);
-}
 
 static const mp_segment *segment_of(const mp_op *op, int64_t row)
 {
@@ -124,13 +116,15 @@ static void attn_unit(const attn *a, int64_t tok, int64_t g, float *score)
 static void attn_units(void *arg, int64_t first, int64_t last, int thread)
 {
     attn *a = arg;
+    float score[MP_TILE_TOK];
+    (void)thread;
     for (int64_t i = first; i < last; i++)
-        attn_unit(a, i / a->kv_heads, i % a->kv_heads, a->score + (size_t)thread * MP_TILE_TOK);
+        attn_unit(a, i / a->kv_heads, i % a->kv_heads, score);
 }
 
 mp_err mp_cpu_attn(mp_dev_cpu *d, const mp_op *op)
 {
-    attn a = { .op = op, .k = d->k, .heads = op->in[0].shape[1], .dim = op->in[0].shape[2], .score = op->scratch };
+    attn a = { .op = op, .k = d->k, .heads = op->in[0].shape[1], .dim = op->in[0].shape[2] };
     a.kv_heads = op->in[1].shape[1];
     mp_cpu_for(d, op->in[0].shape[0] * a.kv_heads, 1, attn_units, &a);
     return MP_OK;

@@ -57,11 +57,10 @@ static bool cpu_can(const mp_dev *dev, const mp_op *op)
 
 static size_t cpu_scratch(const mp_dev *dev, const mp_op *op)
 {
-    const mp_dev_cpu *d = (const mp_dev_cpu *)dev;
+    (void)dev;
     switch (op->kind) {
     case MP_OP_LINEAR: return mp_cpu_linear_scratch(op);
     case MP_OP_EXPERTS: return mp_cpu_experts_scratch(op);
-    case MP_OP_ATTN: return mp_cpu_attn_scratch(op, d->pool ? mp_pool_threads(d->pool) : 1);
     default: return 0;
     }
 }

@@ -1,0 +1,631 @@
+/* The composition root: implements moped.h over the floors below. Nothing here computes; it translates names, owns handles, and fills tables. */
+#include <assert.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "model/generate.h"
+#include "model/tmpl/tmpl.h"
+#include "moped.h"
+
+static_assert((int)MOPED_E_CONTEXT == (int)MP_E_CONTEXT && (int)MOPED_E_MODEL == (int)MP_E_MODEL, "status codes are the library's own");
+static_assert((int)MOPED_OWN_COUNT == (int)MP_OWN_COUNT && (int)MOPED_TIER_COUNT == (int)MP_TIER_COUNT, "owners and tiers likewise");
+static_assert((int)MOPED_FINISH_CANCELLED == (int)MP_FINISH_CANCELLED && (int)MOPED_LOG_DEBUG == (int)MP_LOG_DEBUG, "and these");
+static_assert((int)MOPED_TOK_SPECIAL == (int)MP_TOK_SPECIAL && (int)MOPED_TOK_BOS == (int)MP_TOK_BOS, "and the tokenizer's flags");
+
+struct moped_vocab {
+    mp_ledger *ledger; /* own, when opened alone */
+    mp_tok    *tok;
+};
+
+struct moped_model {
+    mp_model       *m;
+    moped_vocab     vocab;
+    moped_plan_info plan;
+    void          (*log)(void *user, moped_log_level level, const char *text);
+    void           *log_user;
+};
+
+struct moped_session {
+    mp_session  *s;
+    moped_model *model;
+};
+
+/* ---- small things ---- */
+
+const char *moped_error(void)
+{
+    return mp_err_text();
+}
+
+const char *moped_version(void)
+{
+    return MOPED_VERSION;
+}
+
+const char *moped_isa_at(int i)
+{
+    const mp_kern *k = mp_kern_at(i);
+    return k ? k->name : NULL;
+}
+
+void moped_free(void *p)
+{
+    free(p);
+}
+
+const char *moped_owner_name(moped_owner owner)
+{
+    return mp_owner_name((mp_owner)owner);
+}
+
+const char *moped_tier_name(moped_tier tier)
+{
+    return mp_tier_name((mp_tier)tier);
+}
+
+const char *moped_finish_name(moped_finish finish)
+{
+    static const char *const names[] = { "none", "stop", "length", "context", "cancelled" };
+    return names[finish];
+}
+
+static void *handle(size_t bytes) /* handles live outside of any model's ledger: a few hundred bytes of overhead */
+{
+    void *p = calloc(1, bytes);
+    if (!p)
+        mp_fail(MP_E_FAILED, "the system has no memory");
+    return p;
+}
+
+/* ---- options and plan ---- */
+
+static void pass_log(void *user, mp_log_level level, const char *text)
+{
+    const moped_options *o = user;
+    o->log(o->user, (moped_log_level)level, text);
+}
+
+static mp_model_options options_of(const moped_options *o)
+{
+    mp_model_options m = { .path = o->path, .ram_bytes = o->ram_bytes, .headroom_bytes = o->headroom_bytes, .ctx_tok = o->ctx_tok, .batch_tok = o->batch_tok };
+    m.threads = o->threads;
+    m.sessions = o->sessions;
+    m.kv = o->kv == MOPED_KV_F32 ? MP_F32 : MP_F16;
+    m.kv_given = o->kv != MOPED_KV_DEFAULT;
+    m.no_check = o->no_weights_check;
+    m.isa = o->isa;
+    m.policy = o->expert_policy;
+    m.ram_bps = o->ram_bps;
+    m.disk_bps = o->disk_bps;
+    m.progress = o->progress;
+    m.user = o->user;
+    if (o->log)
+        m.log = (mp_log){ pass_log, (void *)(uintptr_t)o, MP_LOG_DEBUG };
+    return m;
+}
+
+static void copy_str(char *out, size_t cap, mp_str s)
+{
+    snprintf(out, cap, "%.*s", (int)(s.n < cap ? s.n : cap - 1), s.s ? s.s : "");
+}
+
+/* The type that most of the file's bytes have. */
+static const char *main_type(const mp_gguf *g, uint64_t *parameters)
+{
+    uint64_t bytes[MP_DTYPE_COUNT] = { 0 };
+    int best = 0;
+    *parameters = 0;
+    for (int64_t i = 0; i < mp_gguf_tensors(g); i++) {
+        const mp_gguf_tensor *t = mp_gguf_tensor_at(g, i);
+        uint64_t n = 1;
+        for (int d = 0; d < t->rank; d++)
+            n *= (uint64_t)t->shape[d];
+        *parameters += n;
+        bytes[t->dtype] += t->bytes;
+    }
+    for (int i = 1; i < MP_DTYPE_COUNT; i++)
+        if (bytes[i] > bytes[best])
+            best = i;
+    return mp_dtype_get((mp_dtype)best)->name;
+}
+
+static void fill_info(const mp_model *m, moped_model_info *out)
+{
+    const mp_config *c = &m->config;
+    mp_str name = { 0 };
+    mp_gguf_str(m->gguf, "general.name", &name);
+    copy_str(out->name, sizeof(out->name), name);
+    snprintf(out->arch, sizeof(out->arch), "%s", c->arch);
+    snprintf(out->quant, sizeof(out->quant), "%s", main_type(m->gguf, &out->parameters));
+    out->file_bytes = mp_gguf_bytes(m->gguf);
+    out->layers = c->layers;
+    out->width = c->width;
+    out->heads = c->heads;
+    out->kv_heads = c->kv_heads;
+    out->experts = c->experts;
+    out->experts_used = c->experts_used;
+    out->moe_layers = c->experts ? (int)m->binder.pages / c->experts : 0;
+    out->vocab = c->vocab;
+    out->ctx_train = c->ctx_train;
+    out->dense_bytes_per_tok = m->plan.dense_tok_bytes;
+    out->expert_bytes_per_tok = m->plan.expert_tok_bytes;
+    out->expert_bytes = c->experts_used ? m->plan.expert_tok_bytes / (uint64_t)c->experts_used * (uint64_t)c->experts : 0;
+    out->kv_bytes_per_tok = (uint64_t)c->layers * (uint64_t)c->kv_heads * (uint64_t)c->head_dim * 2 * (m->opt.kv == MP_F32 ? 4 : 2);
+    out->has_vocab = m->tok != NULL;
+    out->has_template = m->tok && mp_tok_chat_template(m->tok, NULL);
+}
+
+static void fill_plan(const mp_model *m, moped_plan_info *out)
+{
+    const mp_plan *p = &m->plan;
+    *out = (moped_plan_info){ .fits = p->fits, .budget_bytes = p->budget_bytes, .budget_chosen = p->budget_chosen, .need_bytes = p->need_bytes };
+    fill_info(m, &out->model);
+    out->least_ram_bytes = p->least_ram_bytes;
+    out->ctx_tok = (int)p->ctx_tok;
+    out->largest_ctx = (int)p->largest_ctx;
+    out->batch_tok = p->batch_tok;
+    out->threads = p->threads;
+    out->sessions = p->sessions;
+    memcpy(out->bytes, p->bytes, sizeof(out->bytes));
+    out->expert_pages = p->expert_pages;
+    out->expert_slots = p->expert_slots;
+    out->bound_tok_s = p->bound_tok_s;
+    out->ram_bps = p->ram_bps;
+    out->disk_bps = p->disk_bps;
+    out->bandwidth_assumed = p->bandwidth_assumed;
+}
+
+static moped_status check_options(const moped_options *o)
+{
+    if (!o || !o->path || !*o->path)
+        return mp_fail(MP_E_USAGE, "no model file was named");
+    if (o->kv < MOPED_KV_DEFAULT || o->kv > MOPED_KV_F32)
+        return mp_fail(MP_E_USAGE, "the type of the KV cache must be f16 or f32");
+    return MOPED_OK;
+}
+
+moped_status moped_plan(const moped_options *options, moped_plan_info *out)
+{
+    *out = (moped_plan_info){ 0 };
+    moped_status err = check_options(options);
+    if (err)
+        return err;
+    mp_model_options o = options_of(options);
+    mp_model *m;
+    err = mp_model_open_dry(&o, NULL, &m);
+    if (m)
+        fill_plan(m, out);
+    mp_model_close(&m);
+    return err;
+}
+
+/* ---- model ---- */
+
+moped_status moped_model_open(const moped_options *options, moped_model **out)
+{
+    *out = NULL;
+    moped_status err = check_options(options);
+    if (err)
+        return err;
+    moped_model *h = handle(sizeof(*h));
+    if (!h)
+        return MOPED_E_FAILED;
+    mp_model_options o = options_of(options);
+    err = mp_model_open(&o, NULL, &h->m);
+    if (err) {
+        free(h);
+        return err;
+    }
+    h->m->opt.log = (mp_log){ 0 }; /* options may be gone when open returns */
+    h->m->opt.progress = NULL;
+    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = NULL;
+    h->vocab.tok = h->m->tok;
+    fill_plan(h->m, &h->plan);
+    *out = h;
+    return MOPED_OK;
+}
+
+void moped_model_close(moped_model **model)
+{
+    if (!model || !*model)
+        return;
+    mp_model_close(&(*model)->m);
+    free(*model);
+    *model = NULL;
+}
+
+const moped_plan_info *moped_model_plan(const moped_model *model)
+{
+    return &model->plan;
+}
+
+void moped_model_memory(moped_model *model, moped_memory *out)
+{
+    mp_os_usage u;
+    uint64_t used = 0, peak = 0;
+    mp_os_usage_get(&u);
+    *out = (moped_memory){ .budget_bytes = model->m->plan.budget_bytes, .plan_peak_bytes = model->m->plan.need_bytes, .peak_bytes = u.peak_bytes, .now_bytes = u.now_bytes };
+    for (int i = 0; i < MP_OWN_COUNT; i++) {
+        mp_ledger_line line = mp_ledger_get(model->m->ledger, MP_TIER_RAM, (mp_owner)i);
+        out->owner[i].plan_bytes = model->m->plan.bytes[MP_TIER_RAM][i];
+        out->owner[i].used_bytes = line.used_bytes;
+        out->owner[i].peak_bytes = line.peak_bytes;
+        used += i == MP_OWN_OVERHEAD ? 0 : line.used_bytes;
+        peak += i == MP_OWN_OVERHEAD ? 0 : line.peak_bytes;
+    }
+    out->owner[MP_OWN_OVERHEAD].used_bytes = u.now_bytes > used ? u.now_bytes - used : 0;
+    out->owner[MP_OWN_OVERHEAD].peak_bytes = u.peak_bytes > peak ? u.peak_bytes - peak : 0;
+}
+
+void moped_model_experts(moped_model *model, moped_expert_stats *out)
+{
+    mp_pager_stats s = { 0 };
+    if (model->m->pager)
+        mp_pager_get_stats(model->m->pager, &s);
+    *out = (moped_expert_stats){ .accesses = s.accesses, .hits = s.hits, .misses = s.misses, .disk_bytes = s.load_bytes, .evictions = s.evictions,
+                                 .stall_ns = s.wait_ns, .slots = s.slots, .resident = s.resident, .pages = s.pages };
+}
+
+moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
+{
+    mp_model *m = model->m;
+    uint64_t limit = ram_bytes - mp_plan_slack(ram_bytes), others = mp_plan_ram(&m->plan) - m->plan.bytes[MP_TIER_RAM][MP_OWN_EXPERTS];
+    if (limit < others + m->plan.expert_least_bytes)
+        return mp_fail(MP_E_BUDGET, "%llu bytes are less than the %llu that this model needs", (unsigned long long)ram_bytes,
+                       (unsigned long long)m->plan.least_ram_bytes);
+    uint64_t experts = limit - others < m->plan.expert_all_bytes ? limit - others : m->plan.expert_all_bytes;
+    bool grow = limit > mp_ledger_limit(m->ledger, MP_TIER_RAM);
+    if (grow)
+        mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);
+    mp_err err = m->pager ? mp_pager_resize(m->pager, experts) : MP_OK;
+    if (!err)
+        mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);
+    if (!err)
+        m->plan.budget_bytes = ram_bytes;
+    return err;
+}
+
+/* ---- vocabulary ---- */
+
+moped_vocab *moped_model_vocab(moped_model *model)
+{
+    return model->vocab.tok ? &model->vocab : NULL;
+}
+
+moped_status moped_vocab_open(const char *path, moped_vocab **out)
+{
+    mp_gguf *g = NULL;
+    *out = NULL;
+    moped_vocab *v = handle(sizeof(*v));
+    if (!v)
+        return MOPED_E_FAILED;
+    mp_err err = mp_ledger_open(false, &v->ledger);
+    if (!err)
+        err = mp_gguf_open(v->ledger, path, &g);
+    if (!err && !mp_tok_usable(g))
+        err = MP_E_MODEL;
+    if (!err)
+        err = mp_tok_open(v->ledger, g, &v->tok);
+    mp_gguf_close(&g);
+    if (err)
+        moped_vocab_close(&v);
+    *out = v;
+    return err;
+}
+
+void moped_vocab_close(moped_vocab **vocab)
+{
+    moped_vocab *v = vocab ? *vocab : NULL;
+    if (!v || (v->tok && !v->ledger)) /* a model's own goes with it */
+        return;
+    mp_tok_close(&v->tok);
+    if (v->ledger)
+        mp_ledger_close(&v->ledger);
+    free(v);
+    *vocab = NULL;
+}
+
+moped_status moped_tokenize(const moped_vocab *vocab, const char *text, size_t n, unsigned flags, int32_t **tokens, size_t *n_tokens)
+{
+    size_t cap = n / 3 + 16;
+    *tokens = NULL;
+    *n_tokens = 0;
+    for (;;) {
+        int32_t *ids = malloc(cap * sizeof(*ids));
+        if (!ids)
+            return mp_fail(MP_E_FAILED, "the system has no memory for %zu tokens", cap);
+        mp_err err = mp_tok_encode(vocab->tok, text, n, flags, ids, cap, n_tokens);
+        if (!err && *n_tokens <= cap) {
+            *tokens = ids;
+            return MOPED_OK;
+        }
+        free(ids);
+        cap = *n_tokens;
+        if (err) {
+            *n_tokens = 0;
+            return err;
+        }
+    }
+}
+
+moped_status moped_detokenize(const moped_vocab *vocab, const int32_t *tokens, size_t n, bool special, char **text, size_t *n_text)
+{
+    unsigned flags = special ? MP_TOK_SPECIAL : 0;
+    *text = NULL;
+    mp_err err = mp_tok_decode(vocab->tok, tokens, n, flags, NULL, 0, n_text);
+    char *buf = err ? NULL : malloc(*n_text + 1);
+    if (!err && !buf)
+        err = mp_fail(MP_E_FAILED, "the system has no memory for %zu bytes of text", *n_text);
+    if (!err)
+        err = mp_tok_decode(vocab->tok, tokens, n, flags, buf, *n_text, n_text);
+    if (err) {
+        free(buf);
+        *n_text = 0;
+        return err;
+    }
+    buf[*n_text] = '\0';
+    *text = buf;
+    return MOPED_OK;
+}
+
+int moped_vocab_size(const moped_vocab *vocab)
+{
+    return mp_tok_count(vocab->tok);
+}
+
+int32_t moped_vocab_bos(const moped_vocab *vocab)
+{
+    return mp_tok_get_info(vocab->tok)->bos;
+}
+
+bool moped_vocab_is_eog(const moped_vocab *vocab, int32_t id)
+{
+    return mp_tok_is_eog(vocab->tok, id);
+}
+
+const char *moped_vocab_template(const moped_vocab *vocab)
+{
+    return mp_tok_chat_template(vocab->tok, NULL);
+}
+
+/* ---- chat templates ---- */
+
+static const char chatml[] = "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}{% endfor %}"
+                             "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+static mp_err parse_now(const char *now, int64_t *out)
+{
+    struct tm t = { 0 };
+    *out = 0;
+    if (!now)
+        return MP_OK;
+    const char *end = strptime(now, "%Y-%m-%d", &t);
+    if (end && *end)
+        end = strptime(end, " %H:%M:%S", &t);
+    if (!end || *end)
+        return mp_fail(MP_E_USAGE, "'%s' is not a date like 2026-01-31 or 2026-01-31 12:00:00", now);
+    *out = (int64_t)timegm(&t);
+    return MP_OK;
+}
+
+moped_status moped_template_render(const char *tmpl, const char *json, const char *now, char **text, size_t *n)
+{
+    mp_ledger *ledger;
+    mp_tmpl *t = NULL;
+    mp_tmpl_limits limits = { 0 };
+    char *out = NULL;
+    *text = NULL;
+    *n = 0;
+    mp_err err = mp_ledger_open(false, &ledger);
+    if (err)
+        return err;
+    err = parse_now(now, &limits.now_unix);
+    if (!err)
+        err = mp_tmpl_compile(ledger, tmpl, strlen(tmpl), &t);
+    if (!err)
+        err = mp_tmpl_render(ledger, t, json, strlen(json), &limits, &out, n);
+    if (!err) {
+        *text = malloc(*n + 1); /* the caller's, beyond this ledger's life */
+        if (*text)
+            memcpy(*text, out, *n + 1);
+        else
+            err = mp_fail(MP_E_FAILED, "the system has no memory for %zu bytes of text", *n);
+    }
+    MP_FREE(out);
+    mp_tmpl_close(&t);
+    mp_ledger_close(&ledger);
+    return err;
+}
+
+static void set_default(json_t *vars, const char *name, const mp_tok *tok, int32_t id)
+{
+    mp_str s = id >= 0 ? mp_tok_text(tok, id) : (mp_str){ "", 0 };
+    if (!json_object_get(vars, name))
+        json_object_set_new(vars, name, json_stringn(s.n ? s.s : "", s.n));
+}
+
+moped_status moped_chat_render(const moped_vocab *vocab, const char *json, const char *now, char **text, size_t *n)
+{
+    json_error_t e;
+    const mp_tok_info *info = mp_tok_get_info(vocab->tok);
+    const char *tmpl = mp_tok_chat_template(vocab->tok, NULL);
+    *text = NULL;
+    *n = 0;
+    json_t *vars = json_loads(json, 0, &e);
+    if (!json_is_object(vars)) {
+        json_decref(vars);
+        return mp_fail(MP_E_USAGE, "the chat request is not a JSON object: line %d: %s", e.line, e.text);
+    }
+    set_default(vars, "bos_token", vocab->tok, info->bos);
+    set_default(vars, "eos_token", vocab->tok, info->eos);
+    char *with = json_dumps(vars, JSON_COMPACT);
+    json_decref(vars);
+    if (!with)
+        return mp_fail(MP_E_FAILED, "the chat request could not be written as JSON");
+    moped_status err = moped_template_render(tmpl ? tmpl : chatml, with, now, text, n);
+    free(with);
+    return err;
+}
+
+/* ---- sessions and generation ---- */
+
+moped_status moped_session_open(moped_model *model, int ctx_tok, moped_session **out)
+{
+    *out = NULL;
+    moped_session *h = handle(sizeof(*h));
+    if (!h)
+        return MOPED_E_FAILED;
+    h->model = model;
+    mp_err err = mp_session_open(model->m, ctx_tok, &h->s);
+    if (err) {
+        free(h);
+        return err;
+    }
+    *out = h;
+    return MOPED_OK;
+}
+
+void moped_session_close(moped_session **session)
+{
+    if (!session || !*session)
+        return;
+    mp_session_close(&(*session)->s);
+    free(*session);
+    *session = NULL;
+}
+
+void moped_sampling_default(const moped_model *model, moped_sampling *out)
+{
+    double v;
+    int64_t k;
+    *out = (moped_sampling){ .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .typical_p = 1.0f, .repeat_penalty = 1.0f, .repeat_last_n = 64 };
+    if (!model)
+        return;
+    const mp_gguf *g = model->m->gguf;
+    if (mp_gguf_f64(g, "general.sampling.temp", &v) && v >= 0)
+        out->temperature = (float)v;
+    if (mp_gguf_i64(g, "general.sampling.top_k", &k) && k >= 0 && k < 1 << 20)
+        out->top_k = (int)k;
+    if (mp_gguf_f64(g, "general.sampling.top_p", &v) && v > 0 && v <= 1)
+        out->top_p = (float)v;
+    if (mp_gguf_f64(g, "general.sampling.min_p", &v) && v >= 0 && v <= 1)
+        out->min_p = (float)v;
+    if (mp_gguf_f64(g, "general.sampling.penalty_repeat", &v) && v > 0)
+        out->repeat_penalty = (float)v;
+}
+
+static mp_err sampling_of(const moped_session *s, const moped_sampling *in, mp_sampling *out, mp_logit_bias **bias)
+{
+    moped_sampling def;
+    *bias = NULL;
+    if (!in) {
+        moped_sampling_default(s->model, &def);
+        in = &def;
+    }
+    *out = (mp_sampling){ .temperature = in->temperature, .top_p = in->top_p, .min_p = in->min_p, .typical_p = in->typical_p, .top_k = in->top_k, .seed = in->seed };
+    out->repeat_penalty = in->repeat_penalty;
+    out->presence_penalty = in->presence_penalty;
+    out->frequency_penalty = in->frequency_penalty;
+    out->repeat_last_n = in->repeat_last_n >= 0 ? in->repeat_last_n : s->s->ctx < 65536 ? (int)s->s->ctx : 65536;
+    if (in->n_bias <= 0)
+        return MP_OK;
+    mp_err err = MP_NEW(s->model->m->ledger, MP_OWN_WORK, mp_logit_bias, (size_t)in->n_bias, bias);
+    for (int i = 0; !err && i < in->n_bias; i++)
+        (*bias)[i] = (mp_logit_bias){ in->bias[i].token, in->bias[i].bias };
+    out->bias = *bias;
+    out->n_bias = err ? 0 : in->n_bias;
+    return err;
+}
+
+static mp_err stops_of(const moped_session *s, const moped_request *q, mp_stop_string **out)
+{
+    *out = NULL;
+    if (q->n_stop <= 0)
+        return MP_OK;
+    mp_err err = MP_NEW(s->model->m->ledger, MP_OWN_WORK, mp_stop_string, (size_t)q->n_stop, out);
+    for (int i = 0; !err && i < q->n_stop; i++)
+        (*out)[i] = (mp_stop_string){ q->stop[i], strlen(q->stop[i]) };
+    return err;
+}
+
+static void fill_result(const moped_session *h, const mp_result *r, const moped_expert_stats *before, moped_result *out)
+{
+    moped_expert_stats after;
+    moped_model_experts(h->model, &after);
+    *out = (moped_result){ .text = h->s->text, .n_text = h->s->n_text, .tokens = h->s->out, .n_tokens = h->s->n_out };
+    out->prompt_tokens = (size_t)r->prompt_tokens;
+    out->reused_tokens = (size_t)r->reused_tokens;
+    out->finish = (moped_finish)r->finish;
+    out->prefill_ns = r->prefill_ns;
+    out->decode_ns = r->decode_ns;
+    out->expert_accesses = after.accesses - before->accesses;
+    out->expert_hits = after.hits - before->hits;
+    out->disk_bytes = after.disk_bytes - before->disk_bytes;
+}
+
+moped_status moped_generate(moped_session *session, const moped_request *q, moped_result *out)
+{
+    mp_request r = { .tokens = q->tokens, .n_tokens = (int64_t)q->n_tokens, .max_tokens = q->max_tokens, .n_stop = q->n_stop > 0 ? q->n_stop : 0 };
+    mp_logit_bias *bias;
+    mp_stop_string *stop = NULL;
+    mp_result result;
+    moped_expert_stats before;
+    *out = (moped_result){ 0 };
+    r.ignore_eos = q->ignore_eos;
+    r.show_special = q->show_special;
+    r.context_shift = q->context_shift;
+    r.keep_tok = q->keep_tok;
+    r.on_token = q->on_token;
+    r.on_prefill = q->on_prefill;
+    r.user = q->user;
+    moped_model_experts(session->model, &before);
+    mp_err err = sampling_of(session, q->sampling, &r.sampling, &bias);
+    if (!err)
+        err = stops_of(session, q, &stop);
+    r.stop = stop;
+    if (!err)
+        err = mp_generate(session->s, &r, &result);
+    MP_FREE(bias);
+    MP_FREE(stop);
+    if (!err)
+        fill_result(session, &result, &before, out);
+    return err;
+}
+
+typedef struct logits_call {
+    int (*fn)(void *user, size_t position, const float *logits, int vocab);
+    void *user;
+    int   vocab;
+} logits_call;
+
+static int pass_logits(void *user, int64_t position, const float *logits)
+{
+    const logits_call *c = user;
+    return c->fn(c->user, (size_t)position, logits, c->vocab);
+}
+
+moped_status moped_logits(moped_session *session, const int32_t *tokens, size_t n, size_t first,
+                          int (*on_logits)(void *user, size_t position, const float *logits, int vocab), void *user)
+{
+    logits_call c = { on_logits, user, session->model->m->config.vocab };
+    return mp_session_logits(session->s, tokens, (int64_t)n, (int64_t)first, pass_logits, &c);
+}
+
+size_t moped_session_length(const moped_session *session)
+{
+    return (size_t)mp_kv_len(session->s->kv);
+}
+
+size_t moped_session_truncate(moped_session *session, size_t n)
+{
+    return (size_t)mp_session_truncate(session->s, (int64_t)n);
+}
+
+const int32_t *moped_session_tokens(const moped_session *session, size_t *n)
+{
+    *n = (size_t)mp_kv_len(session->s->kv);
+    return session->s->ids;
+}

@@ -1,0 +1,23 @@
+#include "mem/plan.h"
+
+uint64_t mp_plan_slack(uint64_t budget_bytes)
+{
+    uint64_t share = budget_bytes / 200, least = 4u << 20;
+    return share < least ? share : least;
+}
+
+uint64_t mp_plan_ram(const mp_plan *p)
+{
+    uint64_t sum = 0;
+    for (int o = 0; o < MP_OWN_COUNT; o++)
+        sum += p->bytes[MP_TIER_RAM][o];
+    return sum;
+}
+
+double mp_plan_bound(const mp_plan *p)
+{
+    double hit = p->expert_pages ? (double)p->expert_slots / (double)p->expert_pages : 1.0;
+    double resident = (double)p->expert_tok_bytes * hit / p->ram_bps, missed = (double)p->expert_tok_bytes * (1.0 - hit) / p->disk_bps;
+    double seconds = (double)p->dense_tok_bytes / p->ram_bps + (resident > missed ? resident : missed);
+    return seconds > 0 ? 1.0 / seconds : 0.0;
+}

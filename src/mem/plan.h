@@ -1,0 +1,37 @@
+/* The plan: what will be spent where, before it is spent. The loader fills it from a dry run (model/load.c); here are the table and the arithmetic that
+ * needs no model: what a budget leaves for experts, and how fast decode can be at best. */
+#ifndef MP_MEM_PLAN_H
+#define MP_MEM_PLAN_H
+
+#include "base/ledger.h"
+
+typedef struct mp_plan {
+    bool     fits, budget_chosen;
+    uint64_t budget_bytes;     /* RAM limit planned for */
+    uint64_t need_bytes;       /* predicted peak; when it does not fit, the least for this context */
+    uint64_t least_ram_bytes;  /* the smallest budget that works with this context */
+    int64_t  ctx_tok, largest_ctx;
+    int      batch_tok, threads, sessions;
+    uint64_t bytes[MP_TIER_COUNT][MP_OWN_COUNT];
+    uint32_t expert_pages, expert_slots;
+    uint64_t overhead_bytes;   /* of libraries, libc and threads: what the process held before it opened the model, and what running adds */
+    uint64_t expert_budget_bytes; /* what is given to slots */
+    uint64_t expert_least_bytes, expert_all_bytes; /* slots: least that works, everything resident */
+    uint64_t dense_tok_bytes, expert_tok_bytes;    /* weights that one decoded token reads */
+    double   ram_bps, disk_bps, bound_tok_s;
+    bool     bandwidth_assumed;
+} mp_plan;
+
+/* What was assumed when nothing was measured: a modest desktop. */
+#define MP_PLAN_RAM_BPS 20e9
+#define MP_PLAN_DISK_BPS 1.5e9
+
+/* Kept free of everything, so that what no ledger sees (kernel stacks, slab) does not break the limit: 4 MiB or a two-hundredth. */
+uint64_t mp_plan_slack(uint64_t budget_bytes);
+
+/* Sums: RAM of all owners. */
+uint64_t mp_plan_ram(const mp_plan *p);
+
+/* tokens/s <= 1 / (dense bytes / RAM + max(resident expert bytes / RAM, missed expert bytes / disk)), experts hit in proportion to the slots. */
+double mp_plan_bound(const mp_plan *p);
+#endif

@@ -1,0 +1,374 @@
+/* Loading in steps, each of which runs the same on a dry ledger:
+ *
+ *   describe     headers -> architecture, settings, tokenizer, names and places of all tensors
+ *   spend        dense weights, keys and values, device, work memory
+ *   open_experts slots for the experts in what the budget leaves
+ *
+ * Dense weights in one region:  | matrices, each at its file phase, in aligned blocks of its own | vectors as float32 |
+ * so that direct reads land in place. Vectors are few and small: they are read through the page cache, which is then dropped. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model/session.h"
+
+enum { READ_THREADS = 8, BLOCK = 4096 };
+
+/* ---- describe ---- */
+
+static void list_end_tokens(mp_model *m)
+{
+    for (int32_t id = 0; id < mp_tok_count(m->tok) && m->n_eog < (int)(sizeof(m->eog) / sizeof(m->eog[0])); id++)
+        if (mp_tok_is_eog(m->tok, id))
+            m->eog[m->n_eog++] = id;
+}
+
+static mp_err open_tokenizer(mp_model *m)
+{
+    mp_err err = MP_E_MODEL;
+    if (mp_tok_usable(m->gguf))
+        err = mp_tok_open(m->ledger, m->gguf, &m->tok);
+    if (err == MP_E_MODEL) { /* it can still be run by token ids */
+        snprintf(m->no_tok, sizeof(m->no_tok), "%s", mp_err_text());
+        return MP_OK;
+    }
+    if (!err && mp_tok_count(m->tok) > m->config.vocab)
+        return mp_fail(MP_E_MODEL, "the vocabulary has %d tokens, but 'token_embd.weight' only %d rows", mp_tok_count(m->tok), m->config.vocab);
+    if (!err)
+        list_end_tokens(m);
+    return err;
+}
+
+static mp_err bind_all(mp_model *m)
+{
+    mp_binder *b = &m->binder;
+    const mp_config *c = &m->config;
+    mp_err err = mp_binder_open(m->ledger, m->gguf, (uint32_t)c->layers * (uint32_t)c->experts, b);
+    if (!err)
+        err = MP_NEW(m->ledger, MP_OWN_WORK, mp_layer, (size_t)c->layers, &m->layers);
+    if (err)
+        return err;
+    mp_bind_matrix(b, "token_embd.weight", c->vocab, c->width, 0, &m->embd);
+    mp_bind_vector(b, "output_norm.weight", c->width, 0, &m->out_norm);
+    mp_bind_matrix(b, "output.weight", c->vocab, c->width, MP_BIND_OPTIONAL, &m->output);
+    mp_bind_vector(b, "rope_freqs.weight", c->rope.dims / 2, MP_BIND_OPTIONAL, &m->rope_divisors);
+    for (b->layer = 0; b->layer < c->layers && !b->err; b->layer++)
+        m->arch->bind(b, c, &m->layers[b->layer]);
+    b->layer = -1;
+    return b->err;
+}
+
+mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_model **out)
+{
+    mp_model *m;
+    *out = NULL;
+    mp_err err = MP_NEW(ledger, MP_OWN_WORK, mp_model, 1, &m);
+    if (err)
+        return err;
+    m->ledger = ledger;
+    m->opt = *options;
+    pthread_mutex_init(&m->lock, NULL);
+    *out = m;
+    err = mp_gguf_open(ledger, options->path, &m->gguf);
+    if (!err)
+        err = mp_arch_find(m->gguf, &m->arch);
+    if (!err)
+        err = mp_config_read(m->gguf, m->arch->name, &m->config);
+    if (!err)
+        err = m->arch->configure(m->gguf, &m->config);
+    if (!err)
+        err = open_tokenizer(m);
+    if (!err)
+        err = bind_all(m);
+    if (err)
+        return err;
+    mp_gguf_drop_arrays(m->gguf);
+    m->kern = mp_kern_get(options->isa);
+    return m->kern ? MP_OK : mp_fail(MP_E_USAGE, "this processor cannot run '%s'", options->isa);
+}
+
+/* ---- dense weights ---- */
+
+static bool is_vector(const mp_tensor *t)
+{
+    return t->rank == 1;
+}
+
+/* Walks the bound tensors, giving each its offset in the region; returns the region's size. base NULL: only counts. */
+static size_t lay_out(mp_model *m, unsigned char *base, mp_io_job *jobs, int *n_jobs)
+{
+    size_t at = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < m->binder.n; i++) {
+            mp_tensor *t = m->binder.list[i].dst;
+            const mp_gguf_tensor *src = m->binder.list[i].src;
+            if (is_vector(t) != (pass == 1))
+                continue;
+            size_t phase = pass == 0 ? src->offset % BLOCK : 0, start = at + phase;
+            at = pass == 0 ? (start + src->bytes + BLOCK - 1) & ~(size_t)(BLOCK - 1) : (at + mp_tensor_bytes(t) + 63) & ~(size_t)63;
+            if (!base)
+                continue;
+            t->data = base + start;
+            if (pass == 0)
+                jobs[(*n_jobs)++] = (mp_io_job){ mp_gguf_file(m->gguf, src->file), t->data, src->bytes, src->offset };
+        }
+    return at;
+}
+
+static mp_err read_vector(mp_model *m, const mp_binding *b)
+{
+    void *raw;
+    const mp_file *file = mp_gguf_file(m->gguf, b->src->file);
+    mp_err err = mp_alloc(m->ledger, MP_OWN_WORK, b->src->bytes, &raw);
+    if (err)
+        return err;
+    err = mp_file_read(file, raw, b->src->bytes, b->src->offset);
+    if (!err) {
+        m->kern->dequant[b->src->dtype](b->dst->data, raw, b->dst->shape[0]);
+        mp_file_drop_cache(file, b->src->offset, b->src->bytes);
+    }
+    mp_free(raw);
+    return err;
+}
+
+/* One NaN in a norm or a router ruins every token after it, far from its cause. */
+static mp_err check_finite(mp_model *m, const mp_binding *b)
+{
+    if (b->dst->dtype != MP_F32 || mp_tensor_count(b->dst) > 1 << 24)
+        return MP_OK;
+    const unsigned char *p = b->dst->data;
+    for (int64_t i = 0; i < mp_tensor_count(b->dst); i++) {
+        float v;
+        memcpy(&v, p + (size_t)i * sizeof(v), sizeof(v));
+        if (!isfinite(v))
+            return mp_fail(MP_E_MODEL, "tensor '%.*s' holds %s at element %lld; the file is damaged", (int)b->src->name.n, b->src->name.s,
+                           isnan(v) ? "NaN" : "an infinity", (long long)i);
+    }
+    (void)m;
+    return MP_OK;
+}
+
+typedef struct stage { mp_model *m; const char *name; } stage;
+
+static int on_progress(void *user, uint64_t done, uint64_t total)
+{
+    stage *s = user;
+    return s->m->opt.progress ? s->m->opt.progress(s->m->opt.user, s->name, done, total) : 0;
+}
+
+static mp_err read_dense(mp_model *m)
+{
+    mp_io_job *jobs;
+    int n = 0;
+    mp_err err = MP_NEW(m->ledger, MP_OWN_WORK, mp_io_job, (size_t)m->binder.n + 1, &jobs);
+    if (err)
+        return err;
+    lay_out(m, m->weights.base, jobs, &n);
+    err = mp_io_read_all(m->ledger, jobs, n, READ_THREADS, on_progress, &(stage){ m, "dense weights" });
+    MP_FREE(jobs);
+    for (int i = 0; i < m->binder.n && !err; i++)
+        if (is_vector(m->binder.list[i].dst))
+            err = read_vector(m, &m->binder.list[i]);
+    for (int i = 0; i < m->binder.n && !err && !m->opt.no_check; i++)
+        err = check_finite(m, &m->binder.list[i]);
+    return err;
+}
+
+static mp_err load_dense(mp_model *m)
+{
+    mp_err err = mp_region_open(m->ledger, MP_OWN_WEIGHTS, lay_out(m, NULL, NULL, NULL), false, &m->weights);
+    if (!err && !mp_ledger_dry(m->ledger))
+        err = read_dense(m);
+    if (mp_tensor_none(&m->output))
+        m->output = m->embd; /* tied */
+    return err;
+}
+
+/* ---- the rest of spend ---- */
+
+static mp_err make_rope(mp_model *m)
+{
+    float *table;
+    mp_err err = MP_NEW(m->ledger, MP_OWN_WORK, float, (size_t)m->config.rope.dims / 2, &table);
+    if (err)
+        return err;
+    m->inv_freq = mp_tensor_1d(table, MP_F32, m->config.rope.dims / 2);
+    mp_rope_table(&m->config.rope, m->rope_divisors.data, table);
+    return MP_OK;
+}
+
+static mp_err open_kv(mp_model *m)
+{
+    mp_kv_config c = { .layers = m->config.layers, .heads = m->config.kv_heads, .k_dim = m->config.head_dim, .v_dim = m->config.head_dim,
+                       .dtype = m->opt.kv, .blocks = (uint32_t)m->opt.sessions * mp_kv_blocks_for(m->opt.ctx_tok) };
+    return mp_kv_pool_open(m->ledger, &c, &m->kv_pool);
+}
+
+/* The largest forward there can be, on a dry device: its peak is what the work arena must hold. */
+static mp_err measure_work(mp_model *m)
+{
+    mp_segment none = { 0 };
+    mp_batch batch = { .seg = &none, .n_tok = m->opt.batch_tok, .n_seg = 0 };
+    mp_forward fw;
+    mp_tensor y;
+    mp_tape *tape = NULL;
+    mp_err err = mp_arena_open(m->ledger, MP_OWN_WORK, 0, &m->work);
+    if (err)
+        return err;
+    if (m->opt.train)
+        err = mp_tape_open(m->ledger, &tape);
+    if (err)
+        return err;
+    err = mp_forward_begin(m, &batch, tape, &fw);
+    if (!err)
+        err = mp_forward_logits(m, &fw, 0, tape || m->opt.batch_tok < MP_HEAD_ROWS ? m->opt.batch_tok : MP_HEAD_ROWS, &y);
+    mp_forward_end(m, &fw);
+    mp_tape_close(&tape);
+    m->work_bytes = m->work.peak + 4096; /* the loss of a training step, and such small change */
+    return err ? err : mp_ledger_charge(m->ledger, MP_TIER_RAM, MP_OWN_WORK, mp_region_cost(m->work_bytes));
+}
+
+mp_err mp_model_spend(mp_model *m, size_t work_bytes)
+{
+    bool dry = mp_ledger_dry(m->ledger);
+    mp_err err = make_rope(m);
+    if (!err)
+        err = mp_pool_open(m->ledger, m->opt.threads, &m->pool);
+    if (!err)
+        err = mp_dev_cpu_open(m->ledger, m->pool, m->kern, &m->dev);
+    if (!err)
+        err = load_dense(m);
+    if (!err && !dry) /* divisors are known only now */
+        mp_rope_table(&m->config.rope, m->rope_divisors.data, m->inv_freq.data);
+    if (!err)
+        err = open_kv(m);
+    if (err)
+        return err;
+    m->work_bytes = work_bytes;
+    return dry ? measure_work(m) : mp_arena_open(m->ledger, MP_OWN_WORK, work_bytes, &m->work);
+}
+
+/* ---- experts ---- */
+
+static mp_err open_source(mp_model *m)
+{
+    mp_file *files;
+    int n = mp_gguf_files(m->gguf);
+    mp_err err = MP_NEW(m->ledger, MP_OWN_WORK, mp_file, (size_t)n, &files);
+    if (err)
+        return err;
+    for (int i = 0; i < n; i++)
+        files[i] = *mp_gguf_file(m->gguf, i);
+    err = mp_file_source_open(m->ledger, files, n, &m->source);
+    MP_FREE(files);
+    return err;
+}
+
+static mp_err pager_config(mp_model *m, mp_pager_config *out)
+{
+    *out = (mp_pager_config){ .ledger = m->ledger, .owner = MP_OWN_EXPERTS, .pages = m->binder.pages, .desc = m->binder.page };
+    mp_err err = m->source ? MP_OK : open_source(m);
+    if (!err)
+        out->source = mp_file_source_get(m->source);
+    return err;
+}
+
+mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *out)
+{
+    mp_pager_config c;
+    *out = (mp_pager_cost){ 0, 0 };
+    if (!m->binder.pages || m->opt.train)
+        return MP_OK;
+    mp_err err = pager_config(m, &c);
+    return err ? err : mp_pager_price(&c, (uint32_t)m->config.experts_used, out);
+}
+
+static mp_err read_resident(mp_model *m, mp_page page, int slice, mp_tensor shape, size_t *at, mp_tensor *out)
+{
+    const mp_slice *s = &m->binder.page[page].slice[slice];
+    if (shape.dtype != MP_F32)
+        return mp_fail(MP_E_USAGE, "training needs float32 weights, and this file's experts are %s", mp_dtype_get(shape.dtype)->name);
+    *out = shape;
+    out->data = m->resident_region.base + *at;
+    *at += s->bytes;
+    return mp_file_read(mp_gguf_file(m->gguf, s->file), out->data, s->bytes, s->offset);
+}
+
+/* Training: every expert is a tensor of its own. */
+static mp_err load_resident(mp_model *m)
+{
+    size_t bytes = 0, at = 0;
+    for (uint32_t i = 0; i < m->binder.pages; i++)
+        for (int s = 0; s < MP_PAGE_SLICES; s++)
+            bytes += m->binder.page[i].slice[s].bytes;
+    mp_err err = mp_region_open(m->ledger, MP_OWN_EXPERTS, bytes, false, &m->resident_region);
+    if (!err)
+        err = MP_NEW(m->ledger, MP_OWN_WORK, mp_expert_shape, m->binder.pages, &m->resident);
+    for (int l = 0; l < m->config.layers && !err && m->resident_region.base; l++) {
+        mp_moe *w = &m->layers[l].moe;
+        if (!m->layers[l].is_moe)
+            continue;
+        w->resident = m->resident + w->first;
+        for (int e = 0; e < m->config.experts && !err; e++) {
+            mp_page page = w->first + (mp_page)e;
+            err = read_resident(m, page, 0, w->expert.gate, &at, &w->resident[e].gate);
+            if (!err)
+                err = read_resident(m, page, 1, w->expert.up, &at, &w->resident[e].up);
+            if (!err)
+                err = read_resident(m, page, 2, w->expert.down, &at, &w->resident[e].down);
+        }
+    }
+    return err;
+}
+
+mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
+{
+    mp_pager_config c;
+    if (!m->binder.pages)
+        return MP_OK;
+    if (m->opt.train)
+        return load_resident(m);
+    mp_pager_cost cost;
+    mp_err err = mp_model_price_experts(m, &cost);
+    if (!err)
+        err = pager_config(m, &c);
+    if (!err)
+        err = mp_policy_open(m->ledger, m->opt.policy, m->binder.pages, &c.policy);
+    if (err)
+        return err;
+    c.budget_bytes = budget_bytes;
+    c.populate = budget_bytes < cost.all_bytes; /* else the reads touch every slot */
+    err = mp_pager_open(&c, (uint32_t)m->config.experts_used, &m->pager);
+    if (!err && !mp_ledger_dry(m->ledger) && budget_bytes >= cost.all_bytes)
+        err = mp_pager_fill(m->pager, on_progress, &(stage){ m, "experts" });
+    return err;
+}
+
+void mp_model_close(mp_model **model)
+{
+    mp_model *m = *model;
+    if (!m)
+        return;
+    mp_pager_close(&m->pager);
+    mp_file_source_close(&m->source);
+    if (mp_ledger_dry(m->ledger) && m->work_bytes)
+        mp_ledger_credit(m->ledger, MP_TIER_RAM, MP_OWN_WORK, mp_region_cost(m->work_bytes));
+    mp_arena_close(&m->work);
+    mp_kv_pool_close(&m->kv_pool);
+    mp_dev_close(&m->dev);
+    mp_pool_close(&m->pool);
+    mp_region_close(&m->weights);
+    mp_region_close(&m->resident_region);
+    MP_FREE(m->resident);
+    MP_FREE(m->inv_freq.data);
+    MP_FREE(m->layers);
+    mp_binder_close(&m->binder);
+    mp_tok_close(&m->tok);
+    mp_gguf_close(&m->gguf);
+    pthread_mutex_destroy(&m->lock);
+    mp_ledger *ledger = m->ledger;
+    mp_ledger_credit(ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, m->overhead_bytes);
+    MP_FREE(m);
+    mp_ledger_close(&ledger);
+    *model = NULL;
+}

@@ -1,0 +1,44 @@
+#include "model/model.h"
+
+static void kv_tile(const void *kv, int layer, int64_t pos, mp_kv_tile *out)
+{
+    mp_kv_tile_at(kv, layer, pos, out);
+}
+
+mp_segment mp_segment_of(mp_kv *kv, int32_t row, int32_t n)
+{
+    return (mp_segment){ .row = row, .n = n, .pos = mp_kv_len(kv), .kv = kv, .dtype = mp_kv_get_config(kv)->dtype, .tile = kv_tile };
+}
+
+mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_forward *out)
+{
+    pthread_mutex_lock(&m->lock);
+    mp_fwd f = { .dev = m->dev, .arena = &m->work, .tape = tape, .pager = m->pager, .config = &m->config, .batch = batch };
+    *out = (mp_forward){ .f = f, .mark = mp_arena_mark(&m->work) };
+    out->f.pos = mp_tensor_1d((void *)(uintptr_t)batch->pos, MP_I32, batch->n_tok);
+    out->f.inv_freq = m->inv_freq;
+    out->x = mp_embed(&out->f, m->embd, mp_tensor_1d((void *)(uintptr_t)batch->ids, MP_I32, batch->n_tok));
+    for (int i = 0; i < m->config.layers && !out->f.err; i++)
+        m->arch->layer(&out->f, &m->layers[i], i, &out->x);
+    return out->f.err;
+}
+
+mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp_tensor *out)
+{
+    mp_fwd *f = &fw->f;
+    size_t mark = mp_fwd_mark(f);
+    mp_tensor x = fw->x;
+    if (!f->tape) { /* a tape needs whole tensors: there row is 0 and n all */
+        x.data = x.data ? (char *)x.data + (size_t)row * x.stride[0] : NULL;
+        x.shape[0] = n;
+    }
+    *out = mp_linear(f, mp_rmsnorm(f, x, m->out_norm), m->output, (mp_tensor){ 0 });
+    mp_fwd_rewind(f, mark);
+    return f->err;
+}
+
+void mp_forward_end(mp_model *m, mp_forward *fw)
+{
+    mp_arena_rewind(&m->work, fw->mark);
+    pthread_mutex_unlock(&m->lock);
+}

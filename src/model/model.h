@@ -1,0 +1,86 @@
+/* A loaded model, and one forward pass of it. */
+#ifndef MP_MODEL_MODEL_H
+#define MP_MODEL_MODEL_H
+
+#include <pthread.h>
+
+#include "base/log.h"
+#include "mem/kv.h"
+#include "mem/source_file.h"
+#include "mem/plan.h"
+#include "model/arch.h"
+#include "model/tok/tok.h"
+
+typedef struct mp_model_options { /* zero: default */
+    const char *path;
+    uint64_t    ram_bytes, headroom_bytes;
+    int64_t     ctx_tok;
+    int         batch_tok, threads, sessions;
+    mp_dtype    kv;          /* MP_F32, MP_F16; kv_given false: by the file */
+    bool        kv_given, train, no_check;
+    const char *isa, *policy;
+    double      ram_bps, disk_bps;
+    mp_log      log;
+    int       (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);
+    void       *user;
+} mp_model_options;
+
+typedef struct mp_model {
+    mp_model_options opt;     /* resolved: no zeros left */
+    mp_ledger       *ledger;  /* the model's own */
+    mp_gguf         *gguf;    /* stays open: pages are read from it */
+    const mp_arch   *arch;
+    mp_config        config;
+    mp_tok          *tok;     /* NULL: the file has no usable vocabulary */
+    char             no_tok[256]; /* and why */
+    int32_t          eog[32];     /* tokens that end an answer */
+    int              n_eog;
+    mp_binder        binder;  /* page descriptors live here */
+    mp_layer        *layers;
+    mp_tensor        embd, out_norm, output, rope_divisors, inv_freq;
+    mp_region        weights;
+    mp_expert_shape *resident; /* training: [pages] all experts as tensors */
+    mp_region        resident_region;
+    uint64_t         overhead_bytes; /* charged when the ledger was opened */
+    const mp_kern   *kern;
+    mp_pool         *pool;
+    mp_dev          *dev;
+    mp_kv_pool      *kv_pool;
+    mp_pager        *pager;   /* NULL: no experts, or training */
+    mp_file_source  *source;  /* where its pages lie */
+    mp_arena         work;    /* of one forward at a time */
+    size_t           work_bytes; /* its capacity; on a dry ledger: what the largest forward took */
+    pthread_mutex_t  lock;    /* held during a forward */
+    mp_plan          plan;
+} mp_model;
+
+/* Loads within the budget, or refuses before it loads. Errors: MP_E_BUDGET (sentence: need, least, largest context); MP_E_MODEL; MP_E_CANCELLED.
+ * *plan (may be NULL) is filled on MP_OK and on MP_E_BUDGET. */
+mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **out);
+void   mp_model_close(mp_model **model);
+/* The same on a dry ledger: nothing is loaded, *out describes the model and holds the plan. */
+mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_model **out);
+
+/* The steps of loading, run by both, in this order (load.c). On error the model is closed by whoever opened it. */
+mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_model **out); /* headers, architecture, tokenizer, names of tensors */
+mp_err mp_model_spend(mp_model *m, size_t work_bytes); /* dense weights, KV, device, work memory (dry: measured here), sessions' share */
+mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes);
+mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *out);
+
+/* One forward of a batch. x [T,D] after the last layer stays in the work arena until mp_forward_end; in between, rows of it can be turned into logits. */
+typedef struct mp_forward {
+    mp_fwd    f;
+    mp_tensor x;
+    size_t    mark;
+} mp_forward;
+enum { MP_HEAD_ROWS = 16 }; /* rows of logits at once, at most */
+
+/* Takes the model's lock (also on error: always call end). */
+mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_forward *out);
+/* Logits [n,V] of rows [row, row + n) of the batch, n <= MP_HEAD_ROWS, valid until the next call or end. */
+mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp_tensor *out);
+void   mp_forward_end(mp_model *m, mp_forward *fw);
+
+/* A segment of a batch over a conversation's cache: rows [row, row + n), positions from len on (already reserved). */
+mp_segment mp_segment_of(mp_kv *kv, int32_t row, int32_t n);
+#endif

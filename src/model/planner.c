@@ -1,0 +1,251 @@
+/* The planner: the loader run on a dry ledger, and what the budget leaves for experts. Opening for real is planning, then the same steps on a real
+ * ledger whose limit is the budget. */
+#include <stdio.h>
+
+#include "base/size.h"
+#include "model/session.h"
+
+enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 512, RUN_OVERHEAD = 2 << 20 };
+
+/* What one generation takes beside the session itself: sampler, text, stop strings. */
+static uint64_t generation_bytes(const mp_model *m, int64_t ctx)
+{
+    return (uint64_t)m->config.vocab * 20 + (uint64_t)ctx * 8 + (64 << 10);
+}
+
+static uint64_t session_bytes(const mp_model *m, int64_t ctx)
+{
+    return (uint64_t)ctx * 8 + (uint64_t)m->opt.batch_tok * 4 + (uint64_t)m->config.vocab * 4 + 1024 + generation_bytes(m, ctx);
+}
+
+/* Everything whose size depends on the context. */
+static uint64_t ctx_bytes(const mp_model *m, int64_t ctx)
+{
+    mp_kv_config c = { .layers = m->config.layers, .heads = m->config.kv_heads, .k_dim = m->config.head_dim, .v_dim = m->config.head_dim, .dtype = m->opt.kv };
+    uint64_t blocks = (uint64_t)m->opt.sessions * mp_kv_blocks_for(ctx);
+    return mp_region_cost(blocks * mp_kv_block_bytes(&c)) + (uint64_t)m->opt.sessions * session_bytes(m, ctx);
+}
+
+/* ---- options and budget ---- */
+
+static mp_err resolve(mp_model *m)
+{
+    mp_model_options *o = &m->opt;
+    if (o->ctx_tok < 0 || o->batch_tok < 0 || o->threads < 0 || o->sessions < 0 || o->threads > 1024 || o->batch_tok > 65536)
+        return mp_fail(MP_E_USAGE, "context, batch, threads and sessions must be positive numbers of a usable size");
+    if (!o->ctx_tok)
+        o->ctx_tok = m->config.ctx_train < DEFAULT_CTX ? m->config.ctx_train : DEFAULT_CTX;
+    if (!o->batch_tok)
+        o->batch_tok = DEFAULT_BATCH;
+    if (o->batch_tok > o->ctx_tok)
+        o->batch_tok = (int)o->ctx_tok;
+    if (!o->threads)
+        o->threads = mp_os_cpus();
+    if (!o->sessions)
+        o->sessions = 1;
+    if (!o->kv_given)
+        o->kv = m->embd.dtype == MP_F32 ? MP_F32 : MP_F16;
+    if (!o->policy)
+        o->policy = "lru";
+    return MP_OK;
+}
+
+/* The smaller of what the user gave and what the machine and the control group allow; without --ram what is free, less the headroom. */
+static void choose_budget(const mp_model_options *o, uint64_t own_bytes, mp_plan *p)
+{
+    mp_os_memory mem;
+    mp_os_memory_get(&mem);
+    uint64_t most = mem.total_bytes, free_now = mem.available_bytes;
+    if (mem.cgroup_limit_bytes && mem.cgroup_limit_bytes < most)
+        most = mem.cgroup_limit_bytes;
+    if (mem.cgroup_limit_bytes) {
+        uint64_t left = mem.cgroup_limit_bytes > mem.cgroup_used_bytes ? mem.cgroup_limit_bytes - mem.cgroup_used_bytes : 0;
+        free_now = left < free_now ? left : free_now;
+    }
+    p->budget_chosen = !o->ram_bytes;
+    if (o->ram_bytes) {
+        p->budget_bytes = o->ram_bytes < most ? o->ram_bytes : most;
+        return;
+    }
+    uint64_t headroom = o->headroom_bytes ? o->headroom_bytes : free_now / 10 < 1u << 30 ? free_now / 10 : 1u << 30;
+    p->budget_bytes = own_bytes + (free_now > headroom ? free_now - headroom : 0);
+}
+
+/* ---- the plan ---- */
+
+static void fill_lines(const mp_model *m, mp_plan *p)
+{
+    for (int t = 0; t < MP_TIER_COUNT; t++)
+        for (int o = 0; o < MP_OWN_COUNT; o++)
+            p->bytes[t][o] = mp_ledger_get(m->ledger, (mp_tier)t, (mp_owner)o).used_bytes;
+    p->bytes[MP_TIER_RAM][MP_OWN_WORK] += (uint64_t)m->opt.sessions * session_bytes(m, m->opt.ctx_tok);
+}
+
+static uint64_t page_bytes(const mp_model *m)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < m->binder.pages; i++)
+        for (int s = 0; s < MP_PAGE_SLICES; s++)
+            sum += m->binder.page[i].slice[s].bytes;
+    return sum;
+}
+
+static void fill_speed(const mp_model *m, mp_plan *p)
+{
+    uint64_t experts = page_bytes(m);
+    bool tied = !mp_gguf_find(m->gguf, "output.weight");
+    for (int i = 0; i < m->binder.n; i++)
+        if (m->binder.list[i].dst != &m->embd || tied) /* of a table that is not the head as well, one row is read */
+            p->dense_tok_bytes += m->binder.list[i].src->bytes;
+    p->expert_pages = m->binder.pages;
+    p->expert_tok_bytes = m->config.experts ? experts / (uint64_t)m->config.experts * (uint64_t)m->config.experts_used : 0;
+    p->ram_bps = m->opt.ram_bps > 0 ? m->opt.ram_bps : MP_PLAN_RAM_BPS;
+    p->disk_bps = m->opt.disk_bps > 0 ? m->opt.disk_bps : MP_PLAN_DISK_BPS;
+    p->bandwidth_assumed = !(m->opt.ram_bps > 0 && m->opt.disk_bps > 0);
+}
+
+/* The largest context for which everything but the experts, and their least, fits; 0: none. */
+static int64_t largest_ctx(const mp_model *m, const mp_plan *p, uint64_t others)
+{
+    uint64_t limit = p->budget_bytes - mp_plan_slack(p->budget_bytes), fixed = others - ctx_bytes(m, m->opt.ctx_tok) + p->expert_least_bytes;
+    int64_t lo = 0, hi = m->config.ctx_train > m->opt.ctx_tok ? m->config.ctx_train : m->opt.ctx_tok;
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo + 1) / 2;
+        if (fixed + ctx_bytes(m, mid) <= limit)
+            lo = mid;
+        else
+            hi = mid - 1;
+    }
+    return lo;
+}
+
+static mp_err refuse(const mp_model *m, const mp_plan *p)
+{
+    char need[MP_SIZE_TEXT], have[MP_SIZE_TEXT], shorter[96] = "no context fits it";
+    if (p->largest_ctx > 0)
+        snprintf(shorter, sizeof(shorter), "the largest context that fits is %lld (-c %lld)", (long long)p->largest_ctx, (long long)p->largest_ctx);
+    return mp_fail(MP_E_BUDGET, "with a context of %lld tokens this model needs at least %s of RAM, and the budget is %s; give --ram %s or more, or %s",
+                   (long long)m->opt.ctx_tok, mp_size_format(p->least_ram_bytes, need), mp_size_format(p->budget_bytes, have), need, shorter);
+}
+
+/* least + slack(least) for a sum without slack */
+static uint64_t with_slack(uint64_t bytes)
+{
+    uint64_t least = bytes + (4u << 20), share = bytes + bytes / 199 + 1;
+    uint64_t sum = share < least ? share : least;
+    return (sum + (1u << 20) - 1) >> 20 << 20; /* whole MiB, so that what is named can be given */
+}
+
+static mp_err decide(mp_model *m, mp_plan *p)
+{
+    mp_pager_cost cost;
+    mp_err err = mp_model_price_experts(m, &cost);
+    if (err)
+        return err;
+    fill_lines(m, p);
+    uint64_t others = mp_plan_ram(p), limit = p->budget_bytes - mp_plan_slack(p->budget_bytes);
+    p->expert_least_bytes = cost.least_bytes;
+    p->expert_all_bytes = cost.all_bytes;
+    p->least_ram_bytes = with_slack(others + cost.least_bytes);
+    p->largest_ctx = largest_ctx(m, p, others);
+    p->fits = others + cost.least_bytes <= limit;
+    p->need_bytes = p->least_ram_bytes;
+    fill_speed(m, p);
+    if (!p->fits) {
+        p->bytes[MP_TIER_RAM][MP_OWN_EXPERTS] = cost.least_bytes;
+        return refuse(m, p);
+    }
+    uint64_t left = limit - others;
+    p->expert_budget_bytes = left < cost.all_bytes ? left : cost.all_bytes;
+    err = mp_model_open_experts(m, p->expert_budget_bytes);
+    if (err)
+        return err;
+    fill_lines(m, p);
+    mp_pager_stats st = { 0 };
+    if (m->pager)
+        mp_pager_get_stats(m->pager, &st);
+    p->expert_slots = st.slots;
+    if (p->expert_slots < p->expert_pages)
+        p->bytes[MP_TIER_DISK][MP_OWN_EXPERTS] = page_bytes(m) / p->expert_pages * (p->expert_pages - p->expert_slots);
+    p->need_bytes = mp_plan_ram(p);
+    p->bound_tok_s = mp_plan_bound(p);
+    return MP_OK;
+}
+
+/* A model that is described and no more, on a ledger of its own. */
+static mp_err begin(const mp_model_options *options, bool dry, uint64_t limit_bytes, uint64_t overhead_bytes, mp_model **out)
+{
+    mp_ledger *ledger;
+    *out = NULL;
+    mp_err err = mp_ledger_open(dry, &ledger);
+    if (err)
+        return err;
+    mp_ledger_set_limit(ledger, MP_TIER_RAM, limit_bytes);
+    err = mp_ledger_charge(ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, overhead_bytes);
+    if (!err) {
+        err = mp_model_describe(options, ledger, out);
+        if (*out)
+            (*out)->overhead_bytes = overhead_bytes;
+        else
+            mp_ledger_credit(ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, overhead_bytes);
+    }
+    if (!*out)
+        mp_ledger_close(&ledger);
+    return err;
+}
+
+mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_model **out)
+{
+    mp_plan p = { 0 };
+    mp_os_usage own;
+    mp_os_usage_get(&own);
+    p.overhead_bytes = own.now_bytes + RUN_OVERHEAD;
+    mp_err err = begin(options, true, 0, p.overhead_bytes, out);
+    if (!err)
+        err = resolve(*out);
+    if (!err)
+        err = mp_model_spend(*out, 0);
+    if (!err) {
+        const mp_model_options *o = &(*out)->opt;
+        choose_budget(o, own.now_bytes, &p);
+        p.ctx_tok = o->ctx_tok;
+        p.batch_tok = o->batch_tok;
+        p.threads = o->threads;
+        p.sessions = o->sessions;
+        err = decide(*out, &p);
+        (*out)->plan = p;
+    }
+    if (plan)
+        *plan = p;
+    if (err && err != MP_E_BUDGET)
+        mp_model_close(out);
+    return err;
+}
+
+mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **out)
+{
+    mp_model *shell;
+    mp_plan p;
+    *out = NULL;
+    mp_err err = mp_model_open_dry(options, &p, &shell);
+    if (plan)
+        *plan = p;
+    if (err) {
+        mp_model_close(&shell);
+        return err;
+    }
+    mp_model_options resolved = shell->opt;
+    size_t work_bytes = shell->work_bytes;
+    mp_model_close(&shell);
+    err = begin(&resolved, false, p.budget_bytes - mp_plan_slack(p.budget_bytes), p.overhead_bytes, out);
+    if (!err)
+        err = mp_model_spend(*out, work_bytes);
+    if (!err)
+        err = mp_model_open_experts(*out, p.expert_budget_bytes);
+    if (err) {
+        mp_model_close(out);
+        return err;
+    }
+    (*out)->plan = p;
+    return MP_OK;
+}
