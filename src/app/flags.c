@@ -12,9 +12,9 @@ static mp_err no_memory(void) {
     return mp_fail(MP_E_FAILED, "out of memory while reading the flags");
 }
 
-/* "must be from 0 to 1" / "must be at least 1". */
+/* "must be from 0 to 1"; "must be at least 1" where there is no end that a person would reach. */
 static mp_err out_of_range(const app_flag *flag, const char *where, const char *text) {
-    if (flag->max > flag->min && flag->max < 2147483647.0)
+    if (flag->max > flag->min && (flag->max < INT32_MAX || *text != '-'))
         return mp_fail(MP_E_USAGE, "%s must be from %g to %.16g, not %s", where, flag->min, flag->max, text);
     return mp_fail(MP_E_USAGE, "%s must be at least %g, not %s", where, flag->min, text);
 }

@@ -34,7 +34,7 @@ const char *app_flag_nearest(unsigned command, const char *word) {
     const app_flag *f;
     for (size_t i = 0; (f = app_flag_at(i)) != NULL; i++) {
         int d = app_distance(name, f->name);
-        if (!(f->commands & command) || d >= least || d >= (int)strlen(f->name)) continue;
+        if (!(f->commands & command) || d >= least || 2 * d > (int)strlen(f->name)) continue; /* half of it wrong is not like it */
         least = d;
         best = f->name;
     }

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/size.h"
+
 /* The first line of a small file, without its end; "" when it cannot be read. */
 static void first_line(const char *path, char *out, size_t room) {
     FILE *f = fopen(path, "re");
@@ -30,13 +32,22 @@ static void cpu_name(char *out, size_t room) {
     if (f) fclose(f);
 }
 
+/* The kernel's figure, "32768K": what sysconf makes of CPUID counts the caches of processors that a virtual machine was not given. */
+static uint64_t last_cache_bytes(void) {
+    char text[32];
+    uint64_t bytes = 0;
+    first_line("/sys/devices/system/cpu/cpu0/cache/index3/size", text, sizeof text);
+    if (*text && mp_size_parse(text, &bytes) == MP_OK) return bytes;
+    long asked = sysconf(_SC_LEVEL3_CACHE_SIZE);
+    return asked > 0 ? (uint64_t)asked : 0;
+}
+
 void app_machine_read(app_machine *out) {
     *out = (app_machine){0};
     cpu_name(out->cpu, sizeof out->cpu);
     out->cpus = mp_os_cpus();
     out->online = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    long l3 = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    out->l3_bytes = l3 > 0 ? (uint64_t)l3 : 0;
+    out->l3_bytes = last_cache_bytes();
     first_line("/sys/kernel/mm/transparent_hugepage/enabled", out->thp, sizeof out->thp);
     mp_os_memory_get(&out->memory);
 }
