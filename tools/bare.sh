@@ -2,20 +2,21 @@
 # Proves that a bare machine with git and make is enough: makes one with debootstrap, clones this repository into it, and runs
 # `make run PROMPT=...` and `make test` there. Root only. What is committed is what is tried.
 #
-#   tools/bare.sh [--suite bookworm|jammy] [--only run|test|deps] [--dir FOLDER] [--keep]
+#   tools/bare.sh [--suite bookworm|jammy] [--only run|test|deps] [--dir FOLDER] [--keep] [--keyring FILE]
 #
 # The package mirror of a suite is the one in this machine's own apt sources when they have that distribution, else debootstrap's
 # default. apt's proxy and checking settings are passed on. A mirror that cannot be reached is said and skipped (exit 77).
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
-suites='bookworm jammy' only='run test' dir= keep=
+suites='bookworm jammy' only='run test' dir= keep= keys_file=
 while [ $# -gt 0 ]; do
     case $1 in
     --suite) suites=$2; shift ;;
     --only) only=$2; shift ;;
     --dir) dir=$2; shift ;;
+    --keyring) keys_file=$2; shift ;;
     --keep) keep=1 ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
     esac
     shift
 done
@@ -29,7 +30,7 @@ host_mirror() {
 }
 
 keyring() {
-    for k in "/usr/share/keyrings/$1-archive-keyring.gpg" "/etc/apt/trusted.gpg.d/$1-archive-keyring.gpg"; do
+    for k in "$keys_file" "/usr/share/keyrings/$1-archive-keyring.gpg" "/etc/apt/trusted.gpg.d/$1-archive-keyring.gpg"; do
         [ ! -f "$k" ] || { echo "$k"; return; }
     done
 }
@@ -52,7 +53,7 @@ make_tree() {
     [ "$suite" != jammy ] || { distribution=ubuntu; components=main,universe; }
     mirror=$(host_mirror $distribution)
     keys=$(keyring $distribution)
-    [ -n "$keys" ] || { echo "bare: SKIPPED: $suite: no keyring of $distribution here (package $distribution-archive-keyring or $distribution-keyring)"; return 77; }
+    [ -n "$keys" ] || { echo "bare: SKIPPED: $suite: no keyring of $distribution here (package $distribution-archive-keyring or $distribution-keyring, or give --keyring)"; return 77; }
     tree=$(mktemp -d "${dir:-${TMPDIR:-/tmp}}/moped-bare-$suite-XXXXXX")
     # shellcheck disable=SC2086
     debootstrap --variant=minbase --components=$components --keyring="$keys" --include=git,make,ca-certificates \
