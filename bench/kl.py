@@ -3,7 +3,8 @@
 
 The reference is float32 arithmetic (transformers) on the dequantized weights, so what is measured is the arithmetic alone: moped's and
 llama.cpp's 8-bit activations, cache and rounding, not the loss by quantizing. For every file of DIR (tests/golden/make_tiny_gguf.py --kl) it
-prints the mean over all positions of KL(program || reference) = sum p log(p / q) in nats, and moped's share of llama.cpp's.
+prints the mean over all positions of KL(program || reference) = sum p log(p / q) in nats, and moped's share of llama.cpp's. The median is shown
+too: where rounding makes a router take another expert, one position counts for hundreds, in either program, and means of MoE models are noisy.
 
   kl.py --moped build/moped --dir DIR [--json FILE]      exit 6 when moped's mean is above --limit times llama.cpp's (and above --floor)
 """
@@ -63,16 +64,17 @@ def llama_cpp_logits(model, ids, kv):
 def compare(reference, logits):
     if logits.shape != reference.shape:
         raise ValueError(f"logits of shape {logits.shape}, the reference has {reference.shape}")
-    return float(kl(logits, reference).mean())
+    each = kl(logits, reference)
+    return float(each.mean()), float(np.median(each))
 
 
 def measure(stem, args):
     ids, reference = read_golden(stem + ".bin")
     row = {"model": os.path.basename(stem), "positions": len(ids)}
     if not args.no_moped:
-        row["moped"] = compare(reference, moped_logits(args.moped, stem + ".gguf", ids, args.kv))
+        row["moped"], row["moped median"] = compare(reference, moped_logits(args.moped, stem + ".gguf", ids, args.kv))
     if not args.no_llama_cpp:
-        row["llama.cpp"] = compare(reference, llama_cpp_logits(stem + ".gguf", ids, args.kv))
+        row["llama.cpp"], row["llama.cpp median"] = compare(reference, llama_cpp_logits(stem + ".gguf", ids, args.kv))
     if "moped" in row and "llama.cpp" in row:
         row["ratio"] = row["moped"] / max(row["llama.cpp"], 1e-300)
         row["missed"] = row["moped"] > max(args.floor, args.limit * row["llama.cpp"])
@@ -80,7 +82,7 @@ def measure(stem, args):
 
 
 def show(row):
-    cells = [f"{row['model']:20}"] + [f"{name} {row[name]:.3e}" for name in ("moped", "llama.cpp") if name in row]
+    cells = [f"{row['model']:20}"] + [f"{name} {row[name]:.3e} (median {row[name + ' median']:.3e})" for name in ("moped", "llama.cpp") if name in row]
     if "ratio" in row:
         cells.append(f"ratio {row['ratio']:.3f}{'  ABOVE THE LIMIT' if row['missed'] else ''}")
     print("  ".join(cells), flush=True)

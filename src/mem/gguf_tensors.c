@@ -3,7 +3,6 @@
  * Tensors must lie in the order of their descriptions (as llama.cpp demands too): that makes "none overlap" one comparison each. */
 #include "mem/gguf_int.h"
 
-#include <stdio.h>
 #include <string.h>
 
 enum { TENSORS_MOST = 1 << 20, NAME_BYTES_MOST = 65535, LEAST_INFO_BYTES = 8 + 1 + 4 + 8 + 4 + 8 };
@@ -36,29 +35,43 @@ static mp_err check_type(const mp_gguf_meta *meta, uint32_t id, mp_dtype *out)
     return mp_fail(MP_E_MODEL, "has type id %u, which is retired or unknown to moped; take a file with other types (%s)", (unsigned)id, decodes);
 }
 
-/* dims come innermost first. */
-static mp_err read_shape(mp_gguf_reader *r, mp_gguf_tensor *t)
+typedef struct info { /* one description behind its name, as the file has it */
+    uint32_t rank, type;
+    uint64_t ne[4]; /* innermost first */
+    uint64_t offset;
+} info;
+
+/* Errors are the reader's only. A rank that is not legal ends the reading: check_shape says so. */
+static mp_err read_info(mp_gguf_reader *r, info *out)
 {
-    uint32_t rank;
-    mp_err   err = mp_gguf_take_u32(r, &rank);
-    if (err == MP_OK && (rank < 1 || rank > 4)) {
-        err = mp_fail(MP_E_MODEL, "has %u dimensions; 1 to 4 are legal", (unsigned)rank);
-    }
-    if (err != MP_OK) {
+    *out = (info){ 0 };
+    mp_err err = mp_gguf_take_u32(r, &out->rank);
+    if (err != MP_OK || out->rank > 4) {
         return err;
     }
-    t->rank = (int)rank;
-    t->shape[0] = t->shape[1] = t->shape[2] = t->shape[3] = 1;
-    for (int i = t->rank - 1; i >= 0; i--) {
-        uint64_t n;
-        err = mp_gguf_take_u64(r, &n);
-        if (err != MP_OK) {
-            return err;
+    for (uint32_t i = 0; err == MP_OK && i < out->rank; i++) {
+        err = mp_gguf_take_u64(r, &out->ne[i]);
+    }
+    if (err == MP_OK) {
+        err = mp_gguf_take_u32(r, &out->type);
+    }
+    return err != MP_OK ? err : mp_gguf_take_u64(r, &out->offset);
+}
+
+static mp_err check_shape(const info *in, mp_gguf_tensor *t)
+{
+    if (in->rank < 1 || in->rank > 4) {
+        return mp_fail(MP_E_MODEL, "has %u dimensions; 1 to 4 are legal", (unsigned)in->rank);
+    }
+    t->rank = (int)in->rank;
+    for (int i = 0; i < 4; i++) {
+        t->shape[i] = 1;
+    }
+    for (int i = 0; i < t->rank; i++) {
+        if (in->ne[i] == 0 || in->ne[i] > INT64_MAX) {
+            return mp_fail(MP_E_MODEL, "has dimension %d of size %lld; sizes are at least 1", i, (long long)in->ne[i]);
         }
-        if (n == 0 || n > INT64_MAX) {
-            return mp_fail(MP_E_MODEL, "has dimension %d of size %lld; sizes are at least 1", t->rank - 1 - i, (long long)n);
-        }
-        t->shape[i] = (int64_t)n;
+        t->shape[t->rank - 1 - i] = (int64_t)in->ne[i];
     }
     return MP_OK;
 }
@@ -66,38 +79,21 @@ static mp_err read_shape(mp_gguf_reader *r, mp_gguf_tensor *t)
 /* Computes t->bytes from shape and type. */
 static mp_err size_up(mp_gguf_tensor *t)
 {
-    const mp_dtype_info *info = mp_dtype_get(t->dtype);
+    const mp_dtype_info *type = mp_dtype_get(t->dtype);
     int64_t              row = t->shape[t->rank - 1], elements = 1, bytes;
-    if (row % info->block_len != 0) {
+    if (row % type->block_len != 0) {
         return mp_fail(MP_E_MODEL, "has rows of %lld elements, which is no multiple of the %d that one %s block holds; the file is damaged",
-                       (long long)row, info->block_len, info->name);
+                       (long long)row, type->block_len, type->name);
     }
     bool over = false;
     for (int i = 0; i < t->rank; i++) {
         over = __builtin_mul_overflow(elements, t->shape[i], &elements) || over;
     }
-    if (over || __builtin_mul_overflow(elements / info->block_len, (int64_t)info->block_bytes, &bytes)) {
+    if (over || __builtin_mul_overflow(elements / type->block_len, (int64_t)type->block_bytes, &bytes)) {
         return mp_fail(MP_E_MODEL, "claims more elements than can be counted in 63 bits; the file is damaged");
     }
     t->bytes = (uint64_t)bytes;
     return MP_OK;
-}
-
-/* Reads one description behind its name. t->offset is still relative to the data. */
-static mp_err read_info(const mp_gguf_meta *meta, mp_gguf_reader *r, mp_gguf_tensor *t)
-{
-    uint32_t id = 0;
-    mp_err   err = read_shape(r, t);
-    if (err == MP_OK) {
-        err = mp_gguf_take_u32(r, &id);
-    }
-    if (err == MP_OK) {
-        err = mp_gguf_take_u64(r, &t->offset);
-    }
-    if (err == MP_OK) {
-        err = check_type(meta, id, &t->dtype);
-    }
-    return err != MP_OK ? err : size_up(t);
 }
 
 static mp_err check_place(const mp_gguf_tensor *t, uint64_t alignment, uint64_t *end)
@@ -114,6 +110,24 @@ static mp_err check_place(const mp_gguf_tensor *t, uint64_t alignment, uint64_t 
         return mp_fail(MP_E_MODEL, "begins at byte %llu of the data, which no file can have; the file is damaged", (unsigned long long)t->offset);
     }
     return MP_OK;
+}
+
+/* Fills *t from what the file says, or says what is wrong with it. *end: where the data of the tensors so far end. */
+static mp_err check_info(const mp_gguf_meta *meta, const info *in, uint64_t alignment, uint64_t *end, mp_gguf_tensor *t)
+{
+    char   shown[MP_GGUF_SHOWN];
+    mp_err err = check_shape(in, t);
+    t->offset = in->offset; /* still relative to the data */
+    if (err == MP_OK) {
+        err = check_type(meta, in->type, &t->dtype);
+    }
+    if (err == MP_OK) {
+        err = size_up(t);
+    }
+    if (err == MP_OK) {
+        err = check_place(t, alignment, end);
+    }
+    return err == MP_OK ? MP_OK : mp_fail(err, "tensor %s %s", mp_gguf_shown(t->name, shown), mp_err_text());
 }
 
 /* Places become absolute, now that the end of the descriptions is known; the data must reach as far as the last tensor. */
@@ -162,27 +176,22 @@ static mp_err read_name(mp_gguf *g, mp_gguf_reader *r, uint64_t i, mp_str *out)
 
 mp_err mp_gguf_tensors_read(mp_gguf *g, int file, mp_gguf_reader *r, uint64_t n, uint64_t alignment)
 {
-    char     shown[MP_GGUF_SHOWN], where[MP_GGUF_SHOWN + 16];
     int64_t  first = g->n_tensors;
     uint64_t end = 0;
     mp_err   err = make_room(g, r, n);
     r->what = "the descriptions of the tensors";
     for (uint64_t i = 0; err == MP_OK && i < n; i++) {
         mp_gguf_tensor *t = &g->tensor[g->n_tensors];
+        info            in;
         t->file = file;
         err = read_name(g, r, i, &t->name);
-        if (err != MP_OK) {
-            break;
-        }
-        err = read_info(&g->meta, r, t);
         if (err == MP_OK) {
-            err = check_place(t, alignment, &end);
+            err = read_info(r, &in);
         }
-        if (err != MP_OK) {
-            snprintf(where, sizeof where, "tensor %s", mp_gguf_shown(t->name, shown));
-            return mp_fail_in(err, where);
+        if (err == MP_OK) {
+            err = check_info(&g->meta, &in, alignment, &end, t);
         }
-        g->n_tensors++;
+        g->n_tensors += err == MP_OK;
     }
     return err != MP_OK ? err : anchor(g, first, (mp_gguf_tell(r) + alignment - 1) / alignment * alignment, end, r->file);
 }

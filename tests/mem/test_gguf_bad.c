@@ -187,18 +187,18 @@ TEST(tensor_names)
 TEST(shapes)
 {
     static const struct { uint32_t type, rank; uint64_t ne[5]; const char *part; } table[] = {
-        { 0, 0, { 1 }, "tensor bad: has 0 dimensions" },
-        { 0, 5, { 1, 1, 1, 1, 1 }, "tensor bad: has 5 dimensions" },
-        { 0, UINT32_MAX, { 1 }, "tensor bad: has 4294967295 dimensions" },
-        { 0, 2, { 8, 0 }, "tensor bad: has dimension 1 of size 0" },
-        { 0, 1, { UINT64_MAX }, "tensor bad: has dimension 0 of size -1" },
-        { 0, 1, { (uint64_t)1 << 63 }, "tensor bad: has dimension 0 of size -9223372036854775808" },
-        { 0, 1, { INT64_MAX }, "tensor bad: claims more elements than can be counted" },
-        { 0, 2, { (uint64_t)1 << 32, (uint64_t)1 << 31 }, "tensor bad: claims more elements than can be counted" },
-        { 0, 4, { 1u << 16, 1u << 16, 1u << 16, 1u << 16 }, "tensor bad: claims more elements than can be counted" },
-        { 0, 2, { (uint64_t)1 << 31, (uint64_t)1 << 31 }, "tensor bad: claims more elements than can be counted" },
-        { 8, 2, { 31, 2 }, "tensor bad: has rows of 31 elements, which is no multiple of the 32 that one Q8_0 block holds" },
-        { 12, 2, { 128, 2 }, "tensor bad: has rows of 128 elements, which is no multiple of the 256 that one Q4_K block holds" },
+        { 0, 0, { 1 }, "tensor bad has 0 dimensions" },
+        { 0, 5, { 1, 1, 1, 1, 1 }, "tensor bad has 5 dimensions" },
+        { 0, UINT32_MAX, { 1 }, "tensor bad has 4294967295 dimensions" },
+        { 0, 2, { 8, 0 }, "tensor bad has dimension 1 of size 0" },
+        { 0, 1, { UINT64_MAX }, "tensor bad has dimension 0 of size -1" },
+        { 0, 1, { (uint64_t)1 << 63 }, "tensor bad has dimension 0 of size -9223372036854775808" },
+        { 0, 1, { INT64_MAX }, "tensor bad claims more elements than can be counted" },
+        { 0, 2, { (uint64_t)1 << 32, (uint64_t)1 << 31 }, "tensor bad claims more elements than can be counted" },
+        { 0, 4, { 1u << 16, 1u << 16, 1u << 16, 1u << 16 }, "tensor bad claims more elements than can be counted" },
+        { 0, 2, { (uint64_t)1 << 31, (uint64_t)1 << 31 }, "tensor bad claims more elements than can be counted" },
+        { 8, 2, { 31, 2 }, "tensor bad has rows of 31 elements, which is no multiple of the 32 that one Q8_0 block holds" },
+        { 12, 2, { 128, 2 }, "tensor bad has rows of 128 elements, which is no multiple of the 256 that one Q4_K block holds" },
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         gw *w = sound();
@@ -210,7 +210,7 @@ TEST(shapes)
 TEST(types_that_are_not_decoded)
 {
     static const struct { uint32_t type; const char *arch, *part; } table[] = {
-        { 16, "llama", "tensor blk.0.ffn_up.weight: is IQ2_XXS, which moped does not decode; take a file with" },
+        { 16, "llama", "tensor blk.0.ffn_up.weight is IQ2_XXS, which moped does not decode; take a file with" },
         { 17, "llama", "is IQ2_XS," }, { 18, "llama", "is IQ3_XXS," }, { 19, "llama", "is IQ1_S," }, { 21, "llama", "is IQ3_S," },
         { 22, "llama", "is IQ2_S," }, { 29, "llama", "is IQ1_M," }, { 9, "llama", "is Q8_1," }, { 15, "llama", "is Q8_K," },
         { 40, "llama", "is NVFP4," }, { 41, "llama", "is Q1_0," }, { 42, "llama", "is Q2_0," }, { 24, "llama", "is I8," },
