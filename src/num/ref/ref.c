@@ -50,21 +50,21 @@ static float dot_32(const mp_ref_block *b, int k, int sub, const mp_q8 *x, int64
     return sum;
 }
 
-void mp_ref_dot(const mp_ref_codec *codec, float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+void mp_ref_dot(const mp_ref_codec *codec, float *out, const mp_dot_in *in)
 {
-    const uint8_t *block = row;
+    const uint8_t *block = in->row;
     float acc[MP_DOT_TOK] = { 0 };
-    assert(n % codec->len == 0 && tok >= 1 && tok <= MP_DOT_TOK);
-    for (int64_t i = 0; i < n; i += codec->len, block += codec->bytes) {
+    assert(in->n % codec->len == 0 && in->tok >= 1 && in->tok <= MP_DOT_TOK);
+    for (int64_t i = 0; i < in->n; i += codec->len, block += codec->bytes) {
         mp_ref_block b = { 0 };
         codec->unpack(&b, block);
-        for (int t = 0; t < tok; t++) {
-            mp_q8 xt = mp_q8_at((const char *)x + (size_t)t * x_stride, n);
+        for (int t = 0; t < in->tok; t++) {
+            mp_q8 xt = mp_q8_at(mp_dot_x(in, t), in->n);
             for (int k = 0; k < codec->len; k += MP_Q8_BLOCK)
                 acc[t] += dot_32(&b, k, codec->sub, &xt, (i + k) / MP_Q8_BLOCK);
         }
     }
-    for (int t = 0; t < tok; t++)
+    for (int t = 0; t < in->tok; t++)
         out[t] = acc[t];
 }
 

@@ -13,7 +13,7 @@
 #ifndef MP_NUM_REF_REF_H
 #define MP_NUM_REF_REF_H
 
-#include "num/kern.h"
+#include "num/kern_int.h"
 
 typedef struct mp_ref_block {
     int8_t q[256];
@@ -27,7 +27,7 @@ typedef struct mp_ref_codec {
 } mp_ref_codec;
 
 void mp_ref_dequant(const mp_ref_codec *codec, float *dst, const void *src, int64_t n);
-void mp_ref_dot(const mp_ref_codec *codec, float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok);
+void mp_ref_dot(const mp_ref_codec *codec, float *out, const mp_dot_in *in);
 
 /* Fill in the table's entries of one family each. */
 void mp_ref_init_legacy(mp_kern *k);  /* Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 */
@@ -45,7 +45,7 @@ void mp_kern_init_ref(mp_kern *k);
     static void dequant_##type(float *dst, const void *src, int64_t n) { mp_ref_dequant(&(codec), dst, src, n); }          \
     static void dot_##type(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)                \
     {                                                                                                                      \
-        mp_ref_dot(&(codec), out, row, x, x_stride, n, tok);                                                               \
+        mp_ref_dot(&(codec), out, &(mp_dot_in){ row, x, x_stride, n, tok });                                               \
     }
 
 static inline float mp_ref_f16(const uint8_t *p) /* the half stored at p, little-endian, at any address */

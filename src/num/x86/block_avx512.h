@@ -135,16 +135,16 @@ MP_INLINE void mp_dot_tok_512(float *out, const mp_type512 type, const uint8_t *
         out[t] = mp_fold_512(_mm512_add_ps(acc[t].even, acc[t].odd));
 }
 
-MP_INLINE void mp_dot_512(float *out, const mp_type512 type, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+MP_INLINE void mp_dot_512(float *out, const mp_type512 type, const mp_dot_in *in)
 {
     mp_q8 first[MP_DOT_TOK] = { { 0 } };
-    for (int t = 0; t < tok; t++)
-        first[t] = mp_q8_at((const char *)x + (size_t)t * x_stride, n);
-    switch (tok) {
-    case 1: mp_dot_tok_512(out, type, row, first, n, 1); break;
-    case 2: mp_dot_tok_512(out, type, row, first, n, 2); break;
-    case 3: mp_dot_tok_512(out, type, row, first, n, 3); break;
-    default: mp_dot_tok_512(out, type, row, first, n, 4); break;
+    for (int t = 0; t < in->tok; t++)
+        first[t] = mp_q8_at(mp_dot_x(in, t), in->n);
+    switch (in->tok) {
+    case 1: mp_dot_tok_512(out, type, in->row, first, in->n, 1); break;
+    case 2: mp_dot_tok_512(out, type, in->row, first, in->n, 2); break;
+    case 3: mp_dot_tok_512(out, type, in->row, first, in->n, 3); break;
+    default: mp_dot_tok_512(out, type, in->row, first, in->n, 4); break;
     }
 }
 
@@ -184,7 +184,7 @@ MP_INLINE void mp_dequant_512(float *dst, const mp_type512 type, const void *src
     static void dequant_##name(float *dst, const void *src, int64_t n) { mp_dequant_512(dst, t, src, n); }                 \
     static void dot_##name(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)                \
     {                                                                                                                      \
-        mp_dot_512(out, t, row, x, x_stride, n, tok);                                                                      \
+        mp_dot_512(out, t, &(mp_dot_in){ row, x, x_stride, n, tok });                                                      \
     }
 
 /* ---- pieces of unpackers ---- */

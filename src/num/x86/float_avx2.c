@@ -30,20 +30,20 @@ MP_INLINE __m256 load_bf16(const void *src, int64_t at, int64_t left)
 }
 
 /* Two accumulators of 8 lanes a token: element i goes to lane i % 16. More would not fit the registers with four tokens. */
-MP_INLINE void dot_tok(float *out, const void *row, const char *x, size_t x_stride, int64_t n, int tok, load_fn *load)
+MP_INLINE void dot_tok(float *out, const mp_dot_in *in, int tok, load_fn *load)
 {
     const float *xt[MP_DOT_TOK];
     __m256 acc[MP_DOT_TOK][2];
-    int64_t i = 0;
+    int64_t i = 0, n = in->n;
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        xt[t] = (const float *)(const void *)(x + (size_t)t * x_stride);
+        xt[t] = mp_dot_x(in, t);
         acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     }
     for (; n - i >= 16; i += 16) {
         MP_UNROLL
         for (int u = 0; u < 2; u++) {
-            __m256 w = load(row, i + 8 * u, 8);
+            __m256 w = load(in->row, i + 8 * u, 8);
             MP_UNROLL
             for (int t = 0; t < tok; t++)
                 acc[t][u] = _mm256_fmadd_ps(w, _mm256_loadu_ps(xt[t] + i + 8 * u), acc[t][u]);
@@ -52,7 +52,7 @@ MP_INLINE void dot_tok(float *out, const void *row, const char *x, size_t x_stri
     MP_UNROLL
     for (int u = 0; u < 2; u++) {
         int64_t left = n - i - 8 * u;
-        __m256 w = load(row, i + 8 * u, left);
+        __m256 w = load(in->row, i + 8 * u, left);
         MP_UNROLL
         for (int t = 0; t < tok; t++)
             acc[t][u] = _mm256_fmadd_ps(w, mp_get_256(xt[t] + i + 8 * u, left), acc[t][u]);
@@ -62,29 +62,30 @@ MP_INLINE void dot_tok(float *out, const void *row, const char *x, size_t x_stri
         out[t] = mp_fold_256(acc[t][0], acc[t][1]);
 }
 
-MP_INLINE void dot_any(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok, load_fn *load)
+/* `tok` is a constant in each call, so that the loops over it unroll. */
+MP_INLINE void dot_any(float *out, const mp_dot_in *in, load_fn *load)
 {
-    switch (tok) {
-    case 1: dot_tok(out, row, x, x_stride, n, 1, load); break;
-    case 2: dot_tok(out, row, x, x_stride, n, 2, load); break;
-    case 3: dot_tok(out, row, x, x_stride, n, 3, load); break;
-    default: dot_tok(out, row, x, x_stride, n, 4, load); break;
+    switch (in->tok) {
+    case 1: dot_tok(out, in, 1, load); break;
+    case 2: dot_tok(out, in, 2, load); break;
+    case 3: dot_tok(out, in, 3, load); break;
+    default: dot_tok(out, in, 4, load); break;
     }
 }
 
 static void dot_f32(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
 {
-    dot_any(out, row, x, x_stride, n, tok, load_f32);
+    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f32);
 }
 
 static void dot_f16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
 {
-    dot_any(out, row, x, x_stride, n, tok, load_f16);
+    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f16);
 }
 
 static void dot_bf16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
 {
-    dot_any(out, row, x, x_stride, n, tok, load_bf16);
+    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_bf16);
 }
 
 MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
@@ -96,30 +97,35 @@ MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
 static void dequant_f16(float *dst, const void *src, int64_t n) { decode(dst, src, n, load_f16); }
 static void dequant_bf16(float *dst, const void *src, int64_t n) { decode(dst, src, n, load_bf16); }
 
+MP_INLINE void scores(float *score, const float *q, const mp_tile_in *k, load_fn *load)
+{
+    for (int64_t i = 0; i < k->n; i++)
+        dot_tok(score + i, &(mp_dot_in){ k->rows + (size_t)i * k->stride, q, 0, k->dim, 1 }, 1, load);
+}
+
 static void attn_dot_f16(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
 {
-    for (int64_t i = 0; i < n; i++)
-        dot_tok(score + i, (const char *)k + (size_t)i * stride, (const char *)q, 0, dim, 1, load_f16);
+    scores(score, q, &(mp_tile_in){ k, stride, n, dim }, load_f16);
 }
 
 static void attn_dot_f32(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
 {
-    for (int64_t i = 0; i < n; i++)
-        dot_tok(score + i, (const char *)k + (size_t)i * stride, (const char *)q, 0, dim, 1, load_f32);
+    scores(score, q, &(mp_tile_in){ k, stride, n, dim }, load_f32);
 }
 
-/* Elements [at, at + 32) of acc stay in registers while all n values pass, in order. */
-MP_INLINE void acc_32(float *acc, const float *p, const char *v, size_t stride, int64_t n, int64_t dim, load_fn *load)
+/* dim <= 32 elements of acc stay in registers while all n values pass, in order. */
+MP_INLINE void acc_32(float *acc, const float *p, const mp_tile_in *v, int64_t dim, load_fn *load)
 {
+    const char *row = v->rows;
     __m256 sum[4];
     MP_UNROLL
     for (int u = 0; u < 4; u++)
         sum[u] = mp_get_256(acc + 8 * u, dim - 8 * u);
-    for (int64_t i = 0; i < n; i++, v += stride) {
+    for (int64_t i = 0; i < v->n; i++, row += v->stride) {
         const __m256 weight = _mm256_set1_ps(p[i]);
         MP_UNROLL
         for (int u = 0; u < 4; u++)
-            sum[u] = _mm256_fmadd_ps(weight, load(v, 8 * u, dim - 8 * u), sum[u]);
+            sum[u] = _mm256_fmadd_ps(weight, load(row, 8 * u, dim - 8 * u), sum[u]);
     }
     MP_UNROLL
     for (int u = 0; u < 4; u++)
@@ -127,22 +133,22 @@ MP_INLINE void acc_32(float *acc, const float *p, const char *v, size_t stride, 
 }
 
 /* `bytes` is the size of an element; whole parts of 32 are called with a constant, so that only the last one checks its end. */
-MP_INLINE void accumulate(float *acc, const float *p, const char *v, size_t stride, int64_t n, int64_t dim, int bytes, load_fn *load)
+MP_INLINE void accumulate(float *acc, const float *p, mp_tile_in v, int bytes, load_fn *load)
 {
-    for (; dim >= 32; dim -= 32, acc += 32, v += 32 * bytes)
-        acc_32(acc, p, v, stride, n, 32, load);
-    if (dim > 0)
-        acc_32(acc, p, v, stride, n, dim, load);
+    for (; v.dim >= 32; v.dim -= 32, acc += 32, v.rows += 32 * bytes)
+        acc_32(acc, p, &v, 32, load);
+    if (v.dim > 0)
+        acc_32(acc, p, &v, v.dim, load);
 }
 
 static void attn_acc_f16(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
 {
-    accumulate(acc, p, v, stride, n, dim, 2, load_f16);
+    accumulate(acc, p, (mp_tile_in){ v, stride, n, dim }, 2, load_f16);
 }
 
 static void attn_acc_f32(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
 {
-    accumulate(acc, p, v, stride, n, dim, 4, load_f32);
+    accumulate(acc, p, (mp_tile_in){ v, stride, n, dim }, 4, load_f32);
 }
 
 void mp_avx2_init_float(mp_kern *k)

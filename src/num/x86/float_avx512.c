@@ -22,20 +22,20 @@ MP_INLINE __m512 load_bf16(const void *src, int64_t at, __mmask16 mask)
 }
 
 /* Four accumulators of 16 lanes a token: element i goes to lane i % 64. */
-MP_INLINE void dot_tok(float *out, const void *row, const char *x, size_t x_stride, int64_t n, int tok, load_fn *load)
+MP_INLINE void dot_tok(float *out, const mp_dot_in *in, int tok, load_fn *load)
 {
     const float *xt[MP_DOT_TOK];
     __m512 acc[MP_DOT_TOK][4];
-    int64_t i = 0;
+    int64_t i = 0, n = in->n;
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        xt[t] = (const float *)(const void *)(x + (size_t)t * x_stride);
+        xt[t] = mp_dot_x(in, t);
         acc[t][0] = acc[t][1] = acc[t][2] = acc[t][3] = _mm512_setzero_ps();
     }
     for (; n - i >= 64; i += 64) {
         MP_UNROLL
         for (int u = 0; u < 4; u++) {
-            __m512 w = load(row, i + 16 * u, 0xffff);
+            __m512 w = load(in->row, i + 16 * u, 0xffff);
             MP_UNROLL
             for (int t = 0; t < tok; t++)
                 acc[t][u] = _mm512_fmadd_ps(w, _mm512_loadu_ps(xt[t] + i + 16 * u), acc[t][u]);
@@ -45,7 +45,7 @@ MP_INLINE void dot_tok(float *out, const void *row, const char *x, size_t x_stri
     for (int u = 0; u < 4; u++) {
         int64_t left = n - i - 16 * u;
         __mmask16 m = mp_mask_512(left > 0 ? left : 0);
-        __m512 w = load(row, i + 16 * u, m);
+        __m512 w = load(in->row, i + 16 * u, m);
         MP_UNROLL
         for (int t = 0; t < tok; t++)
             acc[t][u] = _mm512_fmadd_ps(w, _mm512_maskz_loadu_ps(m, xt[t] + i + 16 * u), acc[t][u]);
@@ -55,29 +55,30 @@ MP_INLINE void dot_tok(float *out, const void *row, const char *x, size_t x_stri
         out[t] = mp_fold_512(_mm512_add_ps(_mm512_add_ps(acc[t][0], acc[t][2]), _mm512_add_ps(acc[t][1], acc[t][3])));
 }
 
-MP_INLINE void dot_any(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok, load_fn *load)
+/* `tok` is a constant in each call, so that the loops over it unroll. */
+MP_INLINE void dot_any(float *out, const mp_dot_in *in, load_fn *load)
 {
-    switch (tok) {
-    case 1: dot_tok(out, row, x, x_stride, n, 1, load); break;
-    case 2: dot_tok(out, row, x, x_stride, n, 2, load); break;
-    case 3: dot_tok(out, row, x, x_stride, n, 3, load); break;
-    default: dot_tok(out, row, x, x_stride, n, 4, load); break;
+    switch (in->tok) {
+    case 1: dot_tok(out, in, 1, load); break;
+    case 2: dot_tok(out, in, 2, load); break;
+    case 3: dot_tok(out, in, 3, load); break;
+    default: dot_tok(out, in, 4, load); break;
     }
 }
 
 static void dot_f32(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
 {
-    dot_any(out, row, x, x_stride, n, tok, load_f32);
+    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f32);
 }
 
 static void dot_f16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
 {
-    dot_any(out, row, x, x_stride, n, tok, load_f16);
+    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f16);
 }
 
 static void dot_bf16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
 {
-    dot_any(out, row, x, x_stride, n, tok, load_bf16);
+    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_bf16);
 }
 
 MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
@@ -91,34 +92,39 @@ MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
 static void dequant_f16(float *dst, const void *src, int64_t n) { decode(dst, src, n, load_f16); }
 static void dequant_bf16(float *dst, const void *src, int64_t n) { decode(dst, src, n, load_bf16); }
 
+MP_INLINE void scores(float *score, const float *q, const mp_tile_in *k, load_fn *load)
+{
+    for (int64_t i = 0; i < k->n; i++)
+        dot_tok(score + i, &(mp_dot_in){ k->rows + (size_t)i * k->stride, q, 0, k->dim, 1 }, 1, load);
+}
+
 static void attn_dot_f16(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
 {
-    for (int64_t i = 0; i < n; i++)
-        dot_tok(score + i, (const char *)k + (size_t)i * stride, (const char *)q, 0, dim, 1, load_f16);
+    scores(score, q, &(mp_tile_in){ k, stride, n, dim }, load_f16);
 }
 
 static void attn_dot_f32(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
 {
-    for (int64_t i = 0; i < n; i++)
-        dot_tok(score + i, (const char *)k + (size_t)i * stride, (const char *)q, 0, dim, 1, load_f32);
+    scores(score, q, &(mp_tile_in){ k, stride, n, dim }, load_f32);
 }
 
 /* Elements [at, at + 64) of acc stay in registers while all n values pass, in order. */
-MP_INLINE void acc_64(float *acc, const float *p, const char *v, size_t stride, int64_t n, int64_t at, int64_t dim, load_fn *load)
+MP_INLINE void acc_64(float *acc, const float *p, const mp_tile_in *v, int64_t at, load_fn *load)
 {
+    const char *row = v->rows;
     __mmask16 m[4];
     __m512 sum[4];
     MP_UNROLL
     for (int u = 0; u < 4; u++) {
-        int64_t left = dim - at - 16 * u;
+        int64_t left = v->dim - at - 16 * u;
         m[u] = mp_mask_512(left > 0 ? left : 0);
         sum[u] = _mm512_maskz_loadu_ps(m[u], acc + at + 16 * u);
     }
-    for (int64_t i = 0; i < n; i++, v += stride) {
+    for (int64_t i = 0; i < v->n; i++, row += v->stride) {
         const __m512 weight = _mm512_set1_ps(p[i]);
         MP_UNROLL
         for (int u = 0; u < 4; u++)
-            sum[u] = _mm512_fmadd_ps(weight, load(v, at + 16 * u, m[u]), sum[u]);
+            sum[u] = _mm512_fmadd_ps(weight, load(row, at + 16 * u, m[u]), sum[u]);
     }
     MP_UNROLL
     for (int u = 0; u < 4; u++)
@@ -128,13 +134,13 @@ MP_INLINE void acc_64(float *acc, const float *p, const char *v, size_t stride, 
 static void attn_acc_f16(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
 {
     for (int64_t at = 0; at < dim; at += 64)
-        acc_64(acc, p, v, stride, n, at, dim, load_f16);
+        acc_64(acc, p, &(mp_tile_in){ v, stride, n, dim }, at, load_f16);
 }
 
 static void attn_acc_f32(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
 {
     for (int64_t at = 0; at < dim; at += 64)
-        acc_64(acc, p, v, stride, n, at, dim, load_f32);
+        acc_64(acc, p, &(mp_tile_in){ v, stride, n, dim }, at, load_f32);
 }
 
 void mp_avx512_init_float(mp_kern *k)

@@ -16,7 +16,9 @@
 /* Lanes of the next 16 elements when `left` remain; all of them from 16 on. */
 MP_INLINE __mmask16 mp_mask_512(int64_t left)
 {
-    return left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1);
+    if (left >= 16)
+        return 0xffff;
+    return (__mmask16)((1u << left) - 1);
 }
 
 /* The sum of 16 lanes in the order of the reference: lane j with j + 8, then + 4, + 2, + 1. */

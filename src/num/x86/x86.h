@@ -3,7 +3,7 @@
 #ifndef MP_NUM_X86_X86_H
 #define MP_NUM_X86_X86_H
 
-#include "num/kern.h"
+#include "num/kern_int.h"
 
 /* Override what they do better in a table that is already filled. */
 void mp_kern_init_avx2(mp_kern *k);

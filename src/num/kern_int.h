@@ -1,0 +1,26 @@
+/* Arguments of kernels, bundled for the functions inside num that several kernels share. */
+#ifndef MP_NUM_KERN_INT_H
+#define MP_NUM_KERN_INT_H
+
+#include "num/kern.h"
+
+/* What mp_kern.dot gets beside its output. */
+typedef struct mp_dot_in {
+    const void *row, *x;
+    size_t      x_stride;
+    int64_t     n;
+    int         tok;
+} mp_dot_in;
+
+/* n keys or values of dim elements, rows `stride` bytes apart. */
+typedef struct mp_tile_in {
+    const char *rows;
+    size_t      stride;
+    int64_t     n, dim;
+} mp_tile_in;
+
+static inline const void *mp_dot_x(const mp_dot_in *in, int t) /* of token t */
+{
+    return (const char *)in->x + (size_t)t * in->x_stride;
+}
+#endif
