@@ -10,11 +10,16 @@ static void remember(int signal_number) {
 }
 
 void app_signals_install(void) {
+    sigset_t ours;
     struct sigaction note = {.sa_handler = remember}, ignore = {.sa_handler = SIG_IGN};
     sigemptyset(&note.sa_mask); /* no SA_RESTART: a read of the terminal must come back */
     sigaction(SIGINT, &note, NULL);
     sigaction(SIGTERM, &note, NULL);
     sigaction(SIGPIPE, &ignore, NULL);
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    sigprocmask(SIG_UNBLOCK, &ours, NULL); /* whoever started us may have blocked them */
 }
 
 int app_signal(void) {
