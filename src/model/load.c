@@ -94,7 +94,8 @@ static bool is_vector(const mp_tensor *t)
     return t->rank == 1;
 }
 
-/* Walks the bound tensors, giving each its offset in the region; returns the region's size. base NULL: only counts. */
+/* Walks the bound tensors, giving each its place in the region (none on a dry ledger) and each matrix a job; returns the region's size.
+ * jobs NULL: only counts. */
 static size_t lay_out(mp_model *m, unsigned char *base, mp_io_job *jobs, int *n_jobs)
 {
     size_t at = 0;
@@ -106,9 +107,9 @@ static size_t lay_out(mp_model *m, unsigned char *base, mp_io_job *jobs, int *n_
                 continue;
             size_t phase = pass == 0 ? src->offset % BLOCK : 0, start = at + phase;
             at = pass == 0 ? (start + src->bytes + BLOCK - 1) & ~(size_t)(BLOCK - 1) : (at + mp_tensor_bytes(t) + 63) & ~(size_t)63;
-            if (!base)
+            if (!jobs)
                 continue;
-            t->data = base + start;
+            t->data = base ? base + start : NULL;
             if (pass == 0)
                 jobs[(*n_jobs)++] = (mp_io_job){ mp_gguf_file(m->gguf, src->file), t->data, src->bytes, src->offset };
         }
@@ -156,6 +157,13 @@ static int on_progress(void *user, uint64_t done, uint64_t total)
     return s->m->opt.progress ? s->m->opt.progress(s->m->opt.user, s->name, done, total) : 0;
 }
 
+/* Readers for so many bytes: each holds a staging buffer, which a small model should not pay for. */
+static int read_threads(uint64_t bytes)
+{
+    uint64_t n = bytes / (8u << 20) + 1;
+    return n < READ_THREADS ? (int)n : READ_THREADS;
+}
+
 static mp_err read_dense(mp_model *m)
 {
     mp_io_job *jobs;
@@ -164,8 +172,10 @@ static mp_err read_dense(mp_model *m)
     if (err)
         return err;
     lay_out(m, m->weights.base, jobs, &n);
-    err = mp_io_read_all(m->ledger, jobs, n, READ_THREADS, on_progress, &(stage){ m, "dense weights" });
+    err = mp_io_read_all(m->ledger, jobs, n, read_threads(m->weights.bytes), on_progress, &(stage){ m, "dense weights" });
     MP_FREE(jobs);
+    if (mp_ledger_dry(m->ledger))
+        return err;
     for (int i = 0; i < m->binder.n && !err; i++)
         if (is_vector(m->binder.list[i].dst))
             err = read_vector(m, &m->binder.list[i]);
@@ -177,7 +187,7 @@ static mp_err read_dense(mp_model *m)
 static mp_err load_dense(mp_model *m)
 {
     mp_err err = mp_region_open(m->ledger, MP_OWN_WEIGHTS, lay_out(m, NULL, NULL, NULL), false, &m->weights);
-    if (!err && !mp_ledger_dry(m->ledger))
+    if (!err)
         err = read_dense(m);
     if (mp_tensor_none(&m->output))
         m->output = m->embd; /* tied */
@@ -250,24 +260,10 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
 
 /* ---- experts ---- */
 
-static mp_err open_source(mp_model *m)
-{
-    mp_file *files;
-    int n = mp_gguf_files(m->gguf);
-    mp_err err = MP_NEW(m->ledger, MP_OWN_WORK, mp_file, (size_t)n, &files);
-    if (err)
-        return err;
-    for (int i = 0; i < n; i++)
-        files[i] = *mp_gguf_file(m->gguf, i);
-    err = mp_file_source_open(m->ledger, files, n, &m->source);
-    MP_FREE(files);
-    return err;
-}
-
 static mp_err pager_config(mp_model *m, mp_pager_config *out)
 {
     *out = (mp_pager_config){ .ledger = m->ledger, .owner = MP_OWN_EXPERTS, .pages = m->binder.pages, .desc = m->binder.page };
-    mp_err err = m->source ? MP_OK : open_source(m);
+    mp_err err = m->source ? MP_OK : mp_file_source_open(m->ledger, m->gguf, &m->source);
     if (!err)
         out->source = mp_file_source_get(m->source);
     return err;

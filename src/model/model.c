@@ -42,3 +42,21 @@ void mp_forward_end(mp_model *m, mp_forward *fw)
     mp_arena_rewind(&m->work, fw->mark);
     pthread_mutex_unlock(&m->lock);
 }
+
+mp_err mp_model_params(mp_model *m, mp_tape *tape)
+{
+    mp_err err = MP_OK;
+    for (int i = 0; i < m->binder.n && !err; i++)
+        if (m->binder.list[i].dst != &m->rope_divisors) /* part of the positions, not of what is learned */
+            err = mp_tape_param(tape, m->binder.list[i].dst);
+    for (uint32_t i = 0; m->resident && i < m->binder.pages && !err; i++) {
+        err = mp_tape_param(tape, &m->resident[i].gate);
+        if (!err)
+            err = mp_tape_param(tape, &m->resident[i].up);
+        if (!err)
+            err = mp_tape_param(tape, &m->resident[i].down);
+    }
+    if (m->output.data == m->embd.data)
+        m->output.node = m->embd.node; /* tied: one matrix, one gradient */
+    return err;
+}

@@ -81,6 +81,9 @@ mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_fo
 mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp_tensor *out);
 void   mp_forward_end(mp_model *m, mp_forward *fw);
 
+/* Training (opt.train): every weight becomes a parameter of the tape, each expert's three matrices too. */
+mp_err mp_model_params(mp_model *m, mp_tape *tape);
+
 /* A segment of a batch over a conversation's cache: rows [row, row + n), positions from len on (already reserved). */
 mp_segment mp_segment_of(mp_kv *kv, int32_t row, int32_t n);
 #endif

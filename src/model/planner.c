@@ -144,11 +144,12 @@ static mp_err decide(mp_model *m, mp_plan *p)
         return err;
     fill_lines(m, p);
     uint64_t others = mp_plan_ram(p), limit = p->budget_bytes - mp_plan_slack(p->budget_bytes);
+    uint64_t loading = mp_ledger_peak(m->ledger, MP_TIER_RAM); /* reading the weights takes buffers that are gone when slots come */
     p->expert_least_bytes = cost.least_bytes;
     p->expert_all_bytes = cost.all_bytes;
-    p->least_ram_bytes = with_slack(others + cost.least_bytes);
+    p->least_ram_bytes = with_slack(others + cost.least_bytes > loading ? others + cost.least_bytes : loading);
     p->largest_ctx = largest_ctx(m, p, others);
-    p->fits = others + cost.least_bytes <= limit;
+    p->fits = others + cost.least_bytes <= limit && loading <= limit;
     p->need_bytes = p->least_ram_bytes;
     fill_speed(m, p);
     if (!p->fits) {
@@ -167,7 +168,7 @@ static mp_err decide(mp_model *m, mp_plan *p)
     p->expert_slots = st.slots;
     if (p->expert_slots < p->expert_pages)
         p->bytes[MP_TIER_DISK][MP_OWN_EXPERTS] = page_bytes(m) / p->expert_pages * (p->expert_pages - p->expert_slots);
-    p->need_bytes = mp_plan_ram(p);
+    p->need_bytes = mp_plan_ram(p) > loading ? mp_plan_ram(p) : loading;
     p->bound_tok_s = mp_plan_bound(p);
     return MP_OK;
 }

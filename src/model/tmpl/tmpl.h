@@ -6,8 +6,8 @@
  *   tree + JSON variables -> eval -> text
  *
  * A template comes out of a model file, so it is untrusted: it can reach nothing but its variables, and steps, output, nesting and
- * memory are bounded. Known differences from Python: integers are 64-bit (overflow is an error), a call of a macro sees no `varargs`
- * beyond its own parameters' list, includes, imports and inheritance are refused.
+ * memory are bounded. Known differences from Python: integers are 64-bit (overflow is an error); generators are evaluated at once; upper
+ * and lower map single characters (only sharp s grows); includes, imports, inheritance and autoescape are refused.
  * Sources: the Jinja 3.1 template designer documentation; transformers' chat_template_utils. Tests: tests/model/test_tmpl.c.
  */
 #ifndef MP_MODEL_TMPL_TMPL_H
@@ -22,7 +22,8 @@ typedef struct mp_tmpl_limits {
     uint64_t steps;        /* evaluated nodes and copied elements; default 20,000,000 */
     uint64_t output_bytes; /* default 4 MiB + 8 * bytes of JSON */
     uint64_t memory_bytes; /* values held by one render; default 64 MiB + 32 * bytes of JSON. The ledger's own limit holds as well */
-    int      depth;        /* nesting of evaluation (blocks, macros, loops, values); default 200, at most 400 */
+    int      depth;        /* nested evaluations (a call of a macro is about 8 of them, each about 300 bytes of stack); default 500,
+                            * at most 2000 */
     int64_t  now_unix;     /* what strftime_now formats, as seconds since 1970 in UTC; 0 = the system's local time now */
 } mp_tmpl_limits;
 
