@@ -1,0 +1,271 @@
+/* The kernels over floats: vectors and the quantization of activations bit for bit with the reference, attention against double. */
+#include "kern_data.h"
+
+static float *floats(guard *g, int64_t n)
+{
+    *g = guard_open((size_t)n * sizeof(float));
+    return (float *)(void *)g->p;
+}
+
+static void expect(bool ok, const char *isa, const char *what, int64_t n)
+{
+    if (!ok)
+        printf("  %s %s n=%lld\n", isa, what, (long long)n);
+    CHECK(ok);
+}
+
+/* Bit for bit, but any NaN equals any NaN: which NaN comes out of an operation is the processor's choice. */
+static bool same(const float *a, const float *b, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (memcmp(a + i, b + i, sizeof *a) != 0 && !(isnan(a[i]) && isnan(b[i])))
+            return false;
+    }
+    return true;
+}
+
+typedef enum data_kind { ORDINARY, ZEROS, WIDE, SUBNORMAL, TIES, WITH_NAN, WITH_INF, DATA_KINDS } data_kind;
+
+/* WIDE: every exponent that a float has. TIES: halves of the step that 127 gives, where rounding must go to even. */
+static void fill(float *x, int64_t n, data_kind kind)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = rng() & 0x807fffff, exponent = kind == SUBNORMAL ? 0 : rng() % 255;
+        bits |= exponent << 23;
+        memcpy(x + i, &bits, 4);
+        if (kind == ORDINARY || kind == WITH_NAN || kind == WITH_INF)
+            x[i] = rng_float() * 4;
+        else if (kind == ZEROS)
+            x[i] = i & 1 ? -0.0f : 0.0f;
+        else if (kind == TIES)
+            x[i] = i % 32 == 7 ? 127.0f : (float)(int)(rng() % 252) - 126.0f + 0.5f;
+    }
+    if (n > 0 && kind >= WITH_NAN)
+        x[rng() % (uint64_t)n] = kind == WITH_NAN ? NAN : rng() & 1 ? INFINITY : -INFINITY;
+}
+
+static int64_t length(int i) /* every tail, then long ones */
+{
+    static const int64_t more[] = { 100, 255, 256, 1000, 2048, 4097 };
+    return i < 70 ? i : more[i - 70];
+}
+enum { LENGTHS = 76 };
+
+TEST(activations_quantize_to_the_same_bits)
+{
+    for (int i = 1; i < LENGTHS * DATA_KINDS; i++) {
+        int64_t n = length(i / DATA_KINDS), blocks = (n + 31) / 32;
+        size_t  bytes = (size_t)blocks * 40;
+        guard   xg, wg = guard_open(bytes);
+        float  *x = floats(&xg, n);
+        fill(x, n, (data_kind)(i % DATA_KINDS));
+        mp_kern_at(0)->quantize_q8(wg.p, x, n);
+        for (int isa = 1; mp_kern_at(isa); isa++) {
+            guard g = guard_open(bytes);
+            mp_kern_at(isa)->quantize_q8(g.p, x, n);
+            bool ok = same((float *)(void *)g.p, (float *)(void *)wg.p, 2 * blocks) && !memcmp(g.p + 8 * blocks, wg.p + 8 * blocks, (size_t)blocks * 32);
+            expect(ok && guard_ok(&g), mp_kern_at(isa)->name, "quantize_q8", n);
+            guard_close(&g);
+        }
+        guard_close(&xg), guard_close(&wg);
+    }
+}
+
+/* What the header promises of the reference: scale amax / 127, half a step of error at most, padding of zeros, NaN that shows. */
+TEST(quantization_keeps_its_promise)
+{
+    float x[100];
+    unsigned char buf[256];
+    fill(x, 100, ORDINARY);
+    x[40] = INFINITY;
+    mp_kern_at(0)->quantize_q8(buf, x, 100);
+    mp_q8 v = mp_q8_at(buf, 100);
+    CHECK_EQ(mp_q8_bytes(100), 192);
+    for (int b = 0; b < 4; b++) {
+        float amax = 0;
+        int   sum = 0;
+        for (int i = b * 32; i < b * 32 + 32; i++) {
+            amax = i < 100 && fabsf(x[i]) > amax ? fabsf(x[i]) : amax;
+            sum += v.q[i];
+            if (i >= 100)
+                CHECK_EQ(v.q[i], 0);
+            else if (b != 1)
+                CHECK_NEAR(v.d[b] * v.q[i], x[i], v.d[b] * 0.5001f);
+        }
+        if (b == 1) {
+            CHECK(isnan(v.d[b]) && isnan(v.s[b]));
+        } else {
+            CHECK(v.d[b] == amax / 127.0f);
+            CHECK(v.s[b] == v.d[b] * (float)sum);
+        }
+    }
+}
+
+typedef struct vectors {
+    guard  ag, bg, dg;
+    float *a, *b, *dst; /* dst starts as a third vector */
+} vectors;
+
+static vectors vectors_open(int64_t n, data_kind kind, uint64_t seed)
+{
+    vectors v;
+    rng_state = seed;
+    v.a = floats(&v.ag, n), v.b = floats(&v.bg, n), v.dst = floats(&v.dg, n);
+    fill(v.a, n, kind), fill(v.b, n, kind), fill(v.dst, n, kind);
+    return v;
+}
+
+static void vectors_close(vectors *v)
+{
+    guard_close(&v->ag), guard_close(&v->bg), guard_close(&v->dg);
+}
+
+enum { OPS = 10 };
+static const char *const op_names[OPS] = { "sum_sq", "max", "scale_mul", "scale_mul without w", "add", "axpy", "silu_mul", "exp_sum", "to_f16", "in place" };
+
+/* Runs operation `op`; its scalar result, or 0. */
+static float apply(const mp_kern *k, int op, vectors *v, int64_t n)
+{
+    switch (op) {
+    case 0: return k->sum_sq(v->a, n);
+    case 1: return k->max(v->a, n);
+    case 2: k->scale_mul(v->dst, v->a, 1.7f, v->b, n); return 0;
+    case 3: k->scale_mul(v->dst, v->a, -0.3f, NULL, n); return 0;
+    case 4: k->add(v->dst, v->a, v->b, n); return 0;
+    case 5: k->axpy(v->dst, -1.3f, v->a, n); return 0;
+    case 6: k->silu_mul(v->dst, v->a, v->b, n); return 0;
+    case 7: return k->exp_sum(v->dst, v->a, 2.5f, n);
+    case 8: k->to_f16((unsigned char *)v->dst + 2 * n, v->a, n); return 0; /* the upper half: ends at the guard page */
+    default: k->silu_mul(v->a, v->a, v->b, n); k->add(v->b, v->a, v->b, n); return k->exp_sum(v->dst, v->dst, 0, n);
+    }
+}
+
+TEST(vectors_match_bit_for_bit)
+{
+    for (int i = 0; i < LENGTHS * DATA_KINDS * OPS; i++) {
+        int     op = i % OPS;
+        int64_t n = length(i / OPS / DATA_KINDS);
+        data_kind kind = (data_kind)(i / OPS % DATA_KINDS);
+        vectors want = vectors_open(n, kind, 1 + (uint64_t)i);
+        float   scalar = apply(mp_kern_at(0), op, &want, n);
+        for (int isa = 1; mp_kern_at(isa); isa++) {
+            vectors got = vectors_open(n, kind, 1 + (uint64_t)i);
+            float   s = apply(mp_kern_at(isa), op, &got, n);
+            bool    ok = (op == 1 ? s == scalar : same(&s, &scalar, 1)) && same(got.a, want.a, n) && same(got.b, want.b, n);
+            /* Of zeros, max may take either sign. Halves are compared as bytes: their NaNs are made the same way. */
+            ok = ok && (op == 8 ? !memcmp(got.dst, want.dst, (size_t)n * 4) : same(got.dst, want.dst, n));
+            expect(ok && guard_ok(&got.dg) && guard_ok(&got.ag), mp_kern_at(isa)->name, op_names[op], n);
+            vectors_close(&got);
+        }
+        vectors_close(&want);
+    }
+}
+
+/* The reference itself, by other means. */
+TEST(reference_vectors_are_right)
+{
+    const mp_kern *k = mp_kern_at(0);
+    enum { N = 1000 };
+    static float x[N], y[N], dst[N];
+    double sum = 0, exps = 0;
+    float  largest = -INFINITY;
+    fill(x, N, ORDINARY), fill(y, N, ORDINARY);
+    for (int i = 0; i < N; i++) {
+        sum += (double)x[i] * x[i];
+        exps += exp((double)x[i] - 4);
+        largest = fmaxf(largest, x[i]);
+    }
+    CHECK_NEAR(k->sum_sq(x, N), sum, sum * 1e-5);
+    CHECK(k->max(x, N) == largest);
+    CHECK(k->max(x, 0) == -INFINITY);
+    CHECK_NEAR(k->exp_sum(dst, x, 4, N), exps, exps * 1e-5);
+    k->silu_mul(dst, x, y, N);
+    for (int i = 0; i < N; i++)
+        CHECK_NEAR(dst[i], (double)x[i] / (1 + exp(-(double)x[i])) * y[i], 2e-6);
+}
+
+/* ---- attention ---- */
+
+typedef struct attention {
+    guard  kv_at, q_at, p_at;
+    float *q, *p;
+    size_t stride;
+    int64_t n, dim;
+} attention;
+
+/* n rows of dim elements with a gap after each; the last row ends at the guard page. */
+static attention attention_open(int64_t n, int64_t dim, mp_dtype type)
+{
+    attention a = { .n = n, .dim = dim };
+    size_t row = mp_dtype_row_bytes(type, dim);
+    a.stride = row + 6 * (row > 0);
+    a.kv_at = guard_open(a.stride * (size_t)(n - 1) + row);
+    a.q = floats(&a.q_at, dim), a.p = floats(&a.p_at, n);
+    for (int64_t i = 0; i < n; i++)
+        row_fill(type, a.kv_at.p + a.stride * (size_t)i, dim, ROW_RANDOM);
+    fill(a.q, dim, ORDINARY), fill(a.p, n, ORDINARY);
+    return a;
+}
+
+static void check_scores(const mp_kern *k, const attention *a, mp_dtype type)
+{
+    guard  g;
+    float *got = floats(&g, a->n), *row = malloc((size_t)a->dim * sizeof *row);
+    (type == MP_F16 ? k->attn_dot_f16 : k->attn_dot_f32)(got, a->q, a->kv_at.p, a->stride, a->n, a->dim);
+    for (int64_t i = 0; i < a->n; i++) {
+        double want = 0, size = 0;
+        mp_kern_at(0)->dequant[type](row, a->kv_at.p + a->stride * (size_t)i, a->dim);
+        for (int64_t j = 0; j < a->dim; j++)
+            want += (double)row[j] * a->q[j], size += fabs((double)row[j] * a->q[j]);
+        /* at least 16 lanes of dim / 16 fused steps, then 4 folds */
+        expect(fabs(got[i] - want) <= ((double)a->dim / 16 + 5) * 0x1p-24 * size, k->name, "attn_dot", a->dim);
+    }
+    expect(guard_ok(&g), k->name, "attn_dot: guard", a->dim);
+    guard_close(&g), free(row);
+}
+
+/* Each element is one chain of fused steps in position order, so all instruction sets agree; the reference is checked against double. */
+static void check_sums(const mp_kern *k, const attention *a, mp_dtype type)
+{
+    guard  g, wg;
+    float *got = floats(&g, a->dim), *want = floats(&wg, a->dim), *row = malloc((size_t)a->dim * sizeof *row);
+    double *exact = calloc((size_t)a->dim, sizeof *exact), weight = 0;
+    for (int64_t j = 0; j < a->dim; j++)
+        exact[j] = got[j] = want[j] = rng_float();
+    (type == MP_F16 ? mp_kern_at(0)->attn_acc_f16 : mp_kern_at(0)->attn_acc_f32)(want, a->p, a->kv_at.p, a->stride, a->n, a->dim);
+    (type == MP_F16 ? k->attn_acc_f16 : k->attn_acc_f32)(got, a->p, a->kv_at.p, a->stride, a->n, a->dim);
+    expect(same(got, want, a->dim) && guard_ok(&g), k->name, "attn_acc", a->dim);
+    for (int64_t i = 0; i < a->n; i++) {
+        mp_kern_at(0)->dequant[type](row, a->kv_at.p + a->stride * (size_t)i, a->dim);
+        weight += fabs((double)a->p[i]);
+        for (int64_t j = 0; j < a->dim; j++)
+            exact[j] += (double)a->p[i] * row[j];
+    }
+    for (int64_t j = 0; j < a->dim; j++) /* values are at most 1 */
+        expect(fabs(want[j] - exact[j]) <= (double)(a->n + 1) * 0x1p-24 * (weight + 1), "ref", "attn_acc", a->dim);
+    guard_close(&g), guard_close(&wg), free(row), free(exact);
+}
+
+TEST(attention_tiles)
+{
+    static const int64_t dims[] = { 1, 7, 8, 15, 16, 31, 33, 63, 64, 65, 80, 96, 128, 192, 256, 576 }, counts[] = { 1, 2, 5, 64, 256 };
+    for (int i = 0; i < 16 * 5 * 2; i++) {
+        mp_dtype  type = i & 1 ? MP_F16 : MP_F32;
+        attention a = attention_open(counts[i / 2 % 5], dims[i / 10], type);
+        for (int isa = 0; mp_kern_at(isa); isa++) {
+            check_scores(mp_kern_at(isa), &a, type);
+            check_sums(mp_kern_at(isa), &a, type);
+        }
+        guard_close(&a.kv_at), guard_close(&a.q_at), guard_close(&a.p_at);
+    }
+}
+
+int main(void)
+{
+    RUN(activations_quantize_to_the_same_bits);
+    RUN(quantization_keeps_its_promise);
+    RUN(vectors_match_bit_for_bit);
+    RUN(reference_vectors_are_right);
+    RUN(attention_tiles);
+    return test_done();
+}
