@@ -90,8 +90,8 @@ mp_err app_answer_json(const app_runner *r) {
                                 "predicted_per_second", decode_rate(a));
     json_t *expert = json_pack("{s:I s:I s:I}", "accesses", (json_int_t)a->expert_accesses, "hits", (json_int_t)a->expert_hits,
                                "disk_bytes", (json_int_t)a->disk_bytes);
-    json_t *memory = json_pack("{s:I s:I s:I}", "ram_budget_bytes", (json_int_t)m.budget_bytes, "ram_peak_bytes", (json_int_t)m.peak_bytes,
-                               "plan_peak_bytes", (json_int_t)m.plan_peak_bytes);
+    json_t *memory = json_pack("{s:I s:I s:I s:o}", "ram_budget_bytes", (json_int_t)m.budget_bytes, "ram_peak_bytes", (json_int_t)m.peak_bytes,
+                               "plan_peak_bytes", (json_int_t)m.plan_peak_bytes, "owners", app_owners_json(&m));
     json_t *o = json_pack("{s:o s:o s:I s:I s:s s:I s:o s:o s:o}", "text", app_json_text(a->text, a->n_text), "tokens",
                           app_json_tokens(a->tokens, a->n_tokens), "prompt_tokens", (json_int_t)a->prompt_tokens, "completion_tokens",
                           (json_int_t)a->n_tokens, "finish_reason", moped_finish_name(a->finish), "seed", (json_int_t)r->sampling.seed,

@@ -81,14 +81,6 @@ static double rate(int tokens, uint64_t ns) {
     return ns > 0 ? (double)tokens * 1e9 / (double)ns : 0;
 }
 
-static json_t *owners_json(const moped_memory *m) {
-    json_t *o = json_object();
-    for (int i = 0; i < MOPED_OWN_COUNT; i++)
-        json_object_set_new(o, moped_owner_name((moped_owner)i), json_pack("{s:I s:I s:I}", "plan_bytes", (json_int_t)m->owner[i].plan_bytes,
-                            "used_bytes", (json_int_t)m->owner[i].used_bytes, "peak_bytes", (json_int_t)m->owner[i].peak_bytes));
-    return o;
-}
-
 static json_t *run_json(const app_bench_job *job, moped_model *model, const sample *prefill, const sample *decode) {
     const moped_plan_info *plan = moped_model_plan(model);
     moped_memory m;
@@ -101,7 +93,7 @@ static json_t *run_json(const app_bench_job *job, moped_model *model, const samp
                      "decode_tok_s", decoded, "bound_tok_s", plan->bound_tok_s, "bound_fraction",
                      plan->bound_tok_s > 0 ? decoded / plan->bound_tok_s : 0.0, "bound_assumed", plan->bandwidth_assumed, "expert_accesses",
                      (json_int_t)s->accesses, "expert_hits", (json_int_t)s->hits, "hit_rate",
-                     s->accesses ? (double)s->hits / (double)s->accesses : 1.0, "disk_bytes", (json_int_t)s->disk_bytes, "owners", owners_json(&m));
+                     s->accesses ? (double)s->hits / (double)s->accesses : 1.0, "disk_bytes", (json_int_t)s->disk_bytes, "owners", app_owners_json(&m));
 }
 
 static mp_err measure(const app_bench_job *job, moped_model *model, sample *prefill, sample *decode) {

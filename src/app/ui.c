@@ -97,6 +97,14 @@ static json_t *tier_json(const uint64_t *bytes) {
     return o;
 }
 
+void *app_owners_json(const moped_memory *m) {
+    json_t *o = json_object();
+    for (int i = 0; i < MOPED_OWN_COUNT; i++)
+        json_object_set_new(o, moped_owner_name((moped_owner)i), json_pack("{s:I s:I s:I}", "plan_bytes", (json_int_t)m->owner[i].plan_bytes,
+                            "used_bytes", (json_int_t)m->owner[i].used_bytes, "peak_bytes", (json_int_t)m->owner[i].peak_bytes));
+    return o;
+}
+
 static json_t *model_json(const moped_model_info *m) {
     return json_pack("{s:o s:o s:o s:I s:I s:i s:i s:i s:i s:i s:i s:i s:i s:i s:I s:I s:I s:I s:b s:b}",
                      "name", app_json_text(m->name, strlen(m->name)), "arch", app_json_text(m->arch, strlen(m->arch)),
