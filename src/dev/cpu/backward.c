@@ -52,12 +52,14 @@ static void back_rmsnorm(op_p op, grads_p g)
 }
 
 /* y = x W^T: dx += dy W, dW += dy^T x. Any of dx, dW may be NULL. */
-static void back_product(const float *x, const float *W, const float *dy, float *dx, float *dW, int64_t cols, int64_t rows)
+static void back_product(const float *x, const mp_tensor *W, const float *dy, float *dx, float *dW)
 {
+    const float *w = W->data;
+    int64_t rows = W->shape[0], cols = W->shape[1];
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < cols; i++) {
             if (dx)
-                dx[i] += dy[r] * W[r * cols + i];
+                dx[i] += dy[r] * w[r * cols + i];
             if (dW)
                 dW[r * cols + i] += dy[r] * x[i];
         }
@@ -72,7 +74,7 @@ static void back_linear(op_p op, grads_p g)
         const float *dy = data(&g->out[w]), *x = op->in[0].data;
         float *db = data(&g->in[2 + 2 * w]);
         for (int64_t t = 0; dy && t < tok; t++) {
-            back_product(x + t * cols, op->in[1 + 2 * w].data, dy + t * rows, dx ? dx + t * cols : NULL, data(&g->in[1 + 2 * w]), cols, rows);
+            back_product(x + t * cols, &op->in[1 + 2 * w], dy + t * rows, dx ? dx + t * cols : NULL, data(&g->in[1 + 2 * w]));
             for (int64_t r = 0; db && r < rows; r++)
                 db[r] += dy[t * rows + r];
         }
@@ -240,7 +242,7 @@ static void back_expert_row(const mp_expert_job *j, const float *x, const float 
 {
     int64_t ff = j->gate.shape[0], d = j->gate.shape[1];
     float *gate = s, *up = s + ff, *h = s + 2 * ff, *dg = s + 3 * ff, *du = s + 4 * ff;
-    const float *wg = j->gate.data, *wu = j->up.data, *wd = j->down.data;
+    const float *wg = j->gate.data, *wu = j->up.data;
     for (int64_t r = 0; r < ff; r++) {
         gate[r] = up[r] = dg[r] = du[r] = 0;
         for (int64_t i = 0; i < d; i++) {
@@ -250,14 +252,14 @@ static void back_expert_row(const mp_expert_job *j, const float *x, const float 
         h[r] = gate[r] * sigmoid(gate[r]) * up[r];
     }
     float *dh = dg; /* dh is turned into dg in place */
-    back_product(h, wd, dy, dh, data(&dw[2]), ff, d);
+    back_product(h, &j->down, dy, dh, data(&dw[2]));
     for (int64_t r = 0; r < ff; r++) {
         float got = dh[r];
         dh[r] = 0;
         back_silu_mul(gate[r], up[r], got, &dg[r], &du[r]);
     }
-    back_product(x, wg, dg, dx, data(&dw[0]), d, ff);
-    back_product(x, wu, du, dx, data(&dw[1]), d, ff);
+    back_product(x, &j->gate, dg, dx, data(&dw[0]));
+    back_product(x, &j->up, du, dx, data(&dw[1]));
 }
 
 static void back_experts(op_p op, grads_p g)
