@@ -319,6 +319,55 @@ TEST(windows_do_not_show)
     free(text);
 }
 
+/* Tokens of x, xx, ... 8192 x, of c and 8192 x, and b, c: after enough b's a window ends within the token that begins with c, and looks as
+ * if c were a token of its own, after which the next window could begin. */
+typedef struct doubling { char x[8193], merge[14][16400]; } doubling;
+
+static mp_str doubling_token(const void *from, int64_t i)
+{
+    const doubling *d = from;
+    return i == 14 ? (mp_str){ "b", 1 } : i == 15 ? (mp_str){ d->x, 1 } : i == 16 ? (mp_str){ d->x, 8193 } : (mp_str){ d->x + 1, (size_t)1 << i };
+}
+
+static mp_str doubling_merge(const void *from, int64_t i)
+{
+    return (mp_str){ ((const doubling *)from)->merge[i], i == 13 ? 8194 : ((size_t)2 << i) + 1 };
+}
+
+TEST(windows_and_huge_tokens)
+{
+    enum { N = 40000 };
+    static doubling d;
+    static char     text[N];
+    static int32_t  ids[N];
+    mp_tok         *t = NULL;
+    memset(&d, 'x', sizeof d);
+    d.x[0] = d.merge[13][0] = 'c';
+    d.merge[13][1] = ' ';
+    for (int i = 0; i < 13; i++) d.merge[i][1 << i] = ' ';
+    mp_tok_source src = { .model = "gpt2", .n_tokens = 17, .n_merges = 14, .from = &d, .token = doubling_token, .merge = doubling_merge,
+                          .bos = -1, .eos = -1, .eot = -1, .eom = -1, .unk = -1, .pad = -1 };
+    CHECK_OK(mp_tok_open_source(ledger, &src, &t));
+    if (!t) return;
+    for (size_t b = 0; b < 17000; b += 200) {
+        size_t n, at = 0, run = N - b - 8193;
+        memset(text, 'b', b);
+        memset(text + b, 'x', N - b);
+        text[b] = 'c';
+        CHECK_OK(mp_tok_encode(t, text, N, 0, ids, N, &n));
+        while (at < n && ids[at] == 14) at++;
+        CHECK(at == b && ids[at++] == 16);
+        for (; run && at < n; at++) { /* the largest token that fits, again and again */
+            int k = 13;
+            while ((size_t)1 << k > run) k--;
+            CHECK_EQ(ids[at], k);
+            run -= (size_t)1 << k;
+        }
+        CHECK(run == 0 && at == n);
+    }
+    mp_tok_close(&t);
+}
+
 TEST(scores_as_the_rule_says)
 {
     char text[120];
@@ -649,6 +698,7 @@ int main(void)
     RUN(end_tokens_of_gpt_oss);
     RUN(merges_as_the_rule_says);
     RUN(windows_do_not_show);
+    RUN(windows_and_huge_tokens);
     RUN(scores_as_the_rule_says);
     RUN(long_texts_end);
     RUN(stream_equals_whole);
