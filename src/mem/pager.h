@@ -9,7 +9,9 @@
  *
  * Invariants: a pinned page's address is fixed until its last unpin; a page of the announced set is not evicted while another victim exists;
  * the pager never holds more than its budget; results never depend on what is resident.
- * Threads: all calls may come from any number of threads. */
+ * Threads: all calls may come from any number of threads. A pin is dropped by the thread that took it. No thread waits for ever as long as each holds
+ * at most (slots of a class) / (threads that pin) pins of a class; when that is broken, one of them gets MP_E_BUDGET instead.
+ * Tests: tests/mem/test_pager*.c, tests/fault/test_pager_fault.c. */
 #ifndef MP_MEM_PAGER_H
 #define MP_MEM_PAGER_H
 
@@ -61,36 +63,41 @@ typedef struct mp_pager_config {
     uint32_t            pages;      /* number of pages */
     const mp_page_desc *desc;       /* [pages]; kept by the caller for the pager's life */
     mp_source           source;
-    mp_policy           policy;     /* by value; the pager closes it. Zero: LRU */
+    mp_policy           policy;     /* by value; the pager closes it once it is open (on error it stays the caller's). Zero: LRU */
     uint64_t            budget_bytes; /* for slots, as the ledger charges them; as many slots as fit, but no more than pages */
     int                 readers;    /* I/O threads; 0: 8 */
     bool                populate;   /* touch all slots at open */
 } mp_pager_config;
 
-/* What slots cost: least that works (min_slots pages of the largest class plus one of each other), and all pages resident. Pure function of the descriptors. */
+/* What slots cost: least that works (min_slots pages of the largest class plus one of each other), and all pages resident. Pure function of the descriptors
+ * and the source's alignment. Errors: MP_E_USAGE. */
 typedef struct mp_pager_cost { uint64_t least_bytes, all_bytes; } mp_pager_cost;
 mp_err mp_pager_price(const mp_pager_config *config, uint32_t min_slots, mp_pager_cost *out);
 
-/* Errors: MP_E_BUDGET when not even min_slots fit. On a dry ledger: counts slots, starts no thread, has no memory. */
+/* Errors: MP_E_BUDGET when not even min_slots fit; MP_E_USAGE for a page without bytes; MP_E_FAILED (memory, threads). On a dry ledger: charges the same,
+ * counts slots, starts no thread, has no memory; then nothing can be pinned. Close waits for reads in flight; what is dirty then is lost: flush first. */
 mp_err mp_pager_open(const mp_pager_config *config, uint32_t min_slots, mp_pager **out);
 void   mp_pager_close(mp_pager **pager);
 
 /* Announces the set that will be pinned with MUST next (one layer's experts): counted as accesses, hits are those resident now; the policy sees
- * the whole set before it evicts; reads of the misses start at once, as far as slots permit, the others as pins are dropped. n may exceed the slots. */
+ * the whole set before it evicts (a page that a hint has in flight is a miss); reads of the misses start at once, as far as slots permit, the others as pins are dropped. n may exceed the slots. */
 mp_err mp_pager_want(mp_pager *pager, const mp_page *pages, uint32_t n);
 /* Waits until one of pages[0..n) can be pinned without waiting, and says which. n >= 1. Errors: the read's. */
 mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint32_t *which);
 /* *got false (with MP_OK) when PEEK or EASY did not get it. MUST starts the read itself if nobody announced it. Errors: the read's error (the page stays away
- * and may be tried again); MP_E_BUDGET when every slot of its class is pinned by this thread's own set. */
+ * and may be tried again); MP_E_BUDGET when every slot of its class is pinned by this thread or by others that wait for such a slot themselves.
+ * WRITE marks it dirty, and waits while it is being stored. A page that cannot make room because its store failed: the store's error. */
 mp_err mp_pager_pin(mp_pager *pager, mp_page page, mp_want want, mp_pin_mode mode, mp_pin *out, bool *got);
 void   mp_pager_unpin(mp_pager *pager, mp_page page);
-/* Will be needed soon: reads start only when no demand read waits. Free to ignore. */
+/* Will be needed soon: reads start only when no demand read waits. Free to ignore: older hints than the last 64, pages for which there is no room. */
 void   mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n);
 /* Loads pages into free slots until they are full or all are resident (used at start when everything fits). progress may be NULL; nonzero stops it. */
 mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done, uint64_t total), void *user);
-/* New budget, both ways, while pages are pinned by others: shrinking evicts or waits for unpins, and gives whole regions back. */
+/* New budget, both ways, while pages are pinned by others: shrinking evicts or waits for unpins, and gives whole regions back.
+ * The caller holds no pins. Errors: MP_E_BUDGET (less than the least: nothing changed; or the ledger has no room to grow), a store's: then it holds what it got to. */
 mp_err mp_pager_resize(mp_pager *pager, uint64_t budget_bytes);
-/* Stores all dirty pages and waits. */
+/* Stores all dirty pages and waits, also for pins for writing of other threads; the caller holds none. Errors: the last store's that failed; the others
+ * are stored. */
 mp_err mp_pager_flush(mp_pager *pager);
 
 typedef struct mp_pager_stats {
