@@ -335,6 +335,8 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
     c.budget_bytes = budget_bytes;
     c.populate = budget_bytes < cost.all_bytes; /* else the reads touch every slot */
     err = mp_pager_open(&c, (uint32_t)m->config.experts_used, &m->pager);
+    if (err)
+        c.policy.close(c.policy.self); /* still ours */
     if (!err && !mp_ledger_dry(m->ledger) && budget_bytes >= cost.all_bytes)
         err = mp_pager_fill(m->pager, on_progress, &(stage){ m, "experts" });
     return err;

@@ -136,15 +136,29 @@ static uint64_t with_slack(uint64_t bytes)
     return (sum + (1u << 20) - 1) >> 20 << 20; /* whole MiB, so that what is named can be given */
 }
 
+/* What the pager takes beside its slots: threads, tables. They stay charged until its slots are decided. */
+static mp_err price_bookkeeping(mp_model *m, const mp_pager_cost *cost, uint64_t *out)
+{
+    uint64_t before = mp_ledger_get(m->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD).used_bytes;
+    *out = 0;
+    mp_err err = cost->all_bytes ? mp_model_open_experts(m, cost->all_bytes) : MP_OK;
+    if (!err)
+        *out = mp_ledger_get(m->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD).used_bytes - before;
+    mp_pager_close(&m->pager);
+    return err;
+}
+
 static mp_err decide(mp_model *m, mp_plan *p)
 {
     mp_pager_cost cost;
+    uint64_t bookkeeping, loading = mp_ledger_peak(m->ledger, MP_TIER_RAM); /* reading the weights takes buffers that are gone when slots come */
     mp_err err = mp_model_price_experts(m, &cost);
+    if (!err)
+        err = price_bookkeeping(m, &cost, &bookkeeping);
     if (err)
         return err;
     fill_lines(m, p);
-    uint64_t others = mp_plan_ram(p), limit = p->budget_bytes - mp_plan_slack(p->budget_bytes);
-    uint64_t loading = mp_ledger_peak(m->ledger, MP_TIER_RAM); /* reading the weights takes buffers that are gone when slots come */
+    uint64_t others = mp_plan_ram(p) + bookkeeping, limit = p->budget_bytes - mp_plan_slack(p->budget_bytes);
     p->expert_least_bytes = cost.least_bytes;
     p->expert_all_bytes = cost.all_bytes;
     p->least_ram_bytes = with_slack(others + cost.least_bytes > loading ? others + cost.least_bytes : loading);
@@ -154,6 +168,7 @@ static mp_err decide(mp_model *m, mp_plan *p)
     fill_speed(m, p);
     if (!p->fits) {
         p->bytes[MP_TIER_RAM][MP_OWN_EXPERTS] = cost.least_bytes;
+        p->bytes[MP_TIER_RAM][MP_OWN_OVERHEAD] += bookkeeping;
         return refuse(m, p);
     }
     uint64_t left = limit - others;

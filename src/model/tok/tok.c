@@ -27,6 +27,8 @@ static int32_t first_of(const mp_tok *t, const char *const *names, size_t n)
     return -1;
 }
 
+#define DEEPSEEK_END "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>" /* in two, or \x9C would swallow the e */
+
 static const char *const eot_names[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|EOT|>", "<EOT>", "[EOT]", "<end_of_utterance>",
 };
@@ -34,7 +36,7 @@ static const char *const eom_names[] = { "<|eom_id|>" };
 static const char *const end_names[] = {
     "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|EOT|>", "<EOT>", "[EOT]", "<end_of_utterance>", "<|eom_id|>",
     "<|endoftext|>", "<|end_of_text|>", "<|return|>", "<|call|>", "</s>", "<eos>", "[EOS]",
-    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+    (DEEPSEEK_END),
 };
 
 static void mark_end(mp_tok *t, int32_t id)
