@@ -46,6 +46,22 @@ static mp_err grow_text(mp_session *s, size_t n)
     return MP_OK;
 }
 
+/* Room for one more token of the answer: only an answer that shifts its context needs more than the session began with. */
+static mp_err grow_out(mp_session *s)
+{
+    if (s->n_out < s->out_cap)
+        return MP_OK;
+    int32_t *bigger;
+    mp_err err = MP_NEW(s->model->ledger, MP_OWN_WORK, int32_t, s->out_cap * 2, &bigger);
+    if (err)
+        return err;
+    memcpy(bigger, s->out, s->n_out * sizeof(*bigger));
+    MP_FREE(s->out);
+    s->out = bigger;
+    s->out_cap *= 2;
+    return MP_OK;
+}
+
 /* Takes what the token adds to the text, hands out what no stop string can claim any more. *matched: a stop string is complete. */
 static mp_err show(generation *g, int32_t id, bool last, bool *matched)
 {
@@ -83,6 +99,8 @@ static mp_err pick(generation *g, int32_t *id)
         s->logits[m->eog[i]] = -INFINITY;
     s->logits_valid = false; /* the sampler changes them */
     mp_err err = mp_sampler_pick(g->sampler, s->logits, g->n_valid, id);
+    if (!err)
+        err = grow_out(s);
     if (err)
         return err;
     mp_sampler_accept(g->sampler, *id);
@@ -115,9 +133,7 @@ static mp_err shift(generation *g)
 static mp_err decode(generation *g)
 {
     mp_session *s = g->s;
-    int64_t most = g->req->max_tokens > 0 && g->req->max_tokens < s->ctx ? g->req->max_tokens : s->ctx;
-    if (g->req->context_shift && g->req->max_tokens > most)
-        most = s->ctx; /* s->out holds no more than a context's worth */
+    int64_t most = g->req->max_tokens > 0 ? g->req->max_tokens : INT64_MAX; /* a context that does not shift ends it before */
     for (;;) {
         int32_t id;
         bool matched = false;

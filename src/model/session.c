@@ -20,7 +20,7 @@ mp_err mp_session_open(mp_model *model, int64_t ctx_tok, mp_session **out)
     if (!err)
         err = MP_NEW(l, MP_OWN_WORK, int32_t, (size_t)ctx, &s->ids);
     if (!err)
-        err = MP_NEW(l, MP_OWN_WORK, int32_t, (size_t)ctx, &s->out);
+        err = MP_NEW(l, MP_OWN_WORK, int32_t, s->out_cap = (size_t)ctx, &s->out);
     if (!err)
         err = MP_NEW(l, MP_OWN_WORK, int32_t, (size_t)model->opt.batch_tok, &s->pos);
     if (!err)

@@ -14,8 +14,8 @@ typedef struct mp_session {
     float    *logits;   /* [V] after the last token */
     bool      logits_valid;
     /* of the last generation */
-    int32_t  *out;      /* [ctx] */
-    size_t    n_out;
+    int32_t  *out;      /* [out_cap] ctx of them, more when an answer outlives its context by shifting */
+    size_t    n_out, out_cap;
     char     *text;
     size_t    n_text, text_cap;
 } mp_session;
