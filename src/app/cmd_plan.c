@@ -7,9 +7,18 @@
 #include "app/text.h"
 #include "base/size.h"
 
+/* "7.6B", "30.5B", "260K": parameters count in thousands. */
+static const char *count_text(uint64_t n, char buf[16]) {
+    static const struct { double unit; const char *name; } UNITS[] = {{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "K"}};
+    size_t i = 0;
+    while (i < 3 && (double)n < UNITS[i].unit) i++;
+    snprintf(buf, 16, "%.3g%s", (double)n / UNITS[i].unit, UNITS[i].name);
+    return buf;
+}
+
 static void print_model(const moped_model_info *m) {
-    char size[MP_SIZE_TEXT], a[MP_SIZE_TEXT], b[MP_SIZE_TEXT];
-    printf("model      %s, %s, %s, %.1fB parameters, %s\n", *m->name ? m->name : "(no name)", m->arch, m->quant, (double)m->parameters * 1e-9,
+    char size[MP_SIZE_TEXT], a[MP_SIZE_TEXT], b[MP_SIZE_TEXT], count[16];
+    printf("model      %s, %s, %s, %s parameters, %s\n", *m->name ? m->name : "(no name)", m->arch, m->quant, count_text(m->parameters, count),
            mp_size_format(m->file_bytes, size));
     printf("           %d layers, width %d, %d heads (%d for keys and values), context %d\n", m->layers, m->width, m->heads, m->kv_heads, m->ctx_train);
     if (m->experts > 0)

@@ -164,15 +164,21 @@ bool proc_type(proc *p, const char *text) {
     return write(p->out, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
+bool proc_more(proc *p, char *seen, size_t room) {
+    size_t n = strlen(seen);
+    struct pollfd wait = {.fd = p->out, .events = POLLIN};
+    if (n + 1 >= room || poll(&wait, 1, PATIENCE_MS) <= 0) return false;
+    ssize_t k = read(p->out, seen + n, room - 1 - n);
+    for (ssize_t i = 0; i < k; i++)
+        if (seen[n + (size_t)i] == '\0') seen[n + (size_t)i] = '?'; /* a model may say NUL */
+    if (k > 0) seen[n + (size_t)k] = '\0';
+    return k > 0;
+}
+
 bool proc_expect(proc *p, const char *want, char *seen, size_t room) {
-    size_t n = strlen(seen), from = n;
     for (;;) {
-        if (strstr(seen + from, want)) return true;
-        struct pollfd wait = {.fd = p->out, .events = POLLIN};
-        if (n + 1 >= room || poll(&wait, 1, PATIENCE_MS) <= 0) return false;
-        ssize_t k = read(p->out, seen + n, room - 1 - n);
-        if (k <= 0) return strstr(seen + from, want) != NULL;
-        n += (size_t)k;
-        seen[n] = '\0';
+        const char *at = strstr(seen + p->found, want);
+        if (at) return p->found = (size_t)(at - seen) + strlen(want), true;
+        if (!proc_more(p, seen, room)) return false;
     }
 }

@@ -21,8 +21,9 @@ proc_result proc_line(const char *program, const char *line, const char *input);
 
 /* A program under way, its stdout a pipe: for signals and for readers that leave. */
 typedef struct proc {
-    pid_t pid;
-    int   out; /* read end of its stdout, or its terminal */
+    pid_t  pid;
+    int    out;   /* read end of its stdout, or its terminal */
+    size_t found; /* of what a terminal showed: how much proc_expect has dealt with */
 } proc;
 /* pending: a signal that is blocked and waiting when the program starts; 0: none. */
 bool        proc_start(const char *program, const char *line, int pending, proc *out);
@@ -32,6 +33,8 @@ proc_result proc_finish(proc *p);                                      /* closes
 /* The same on a terminal of its own. */
 bool   proc_start_terminal(const char *program, const char *line, proc *out);
 bool   proc_type(proc *p, const char *text);
-/* Reads what the terminal shows until it contains `want` or nothing comes for 20 s; false then. *seen keeps everything (room bytes). */
+/* Reads what the terminal shows; false when it was closed, nothing came for 20 s, or seen (which keeps everything) is full. */
+bool   proc_more(proc *p, char *seen, size_t room);
+/* The same until what comes after what earlier calls found contains `want`. */
 bool   proc_expect(proc *p, const char *want, char *seen, size_t room);
 #endif
