@@ -1,0 +1,110 @@
+/* Pages that lie in files: odd strides, direct reads into slots, several files, files that change. */
+#include "test.h"
+
+#include "mem/source_file.h"
+#include "support/temp_file.h"
+
+enum { PAGES = 30, FILE_BYTES = 3 << 20 };
+
+typedef struct fixture {
+    char            path[2][256];
+    mp_file         file[2];
+    mp_page_desc    desc[PAGES];
+    mp_ledger      *ledger;
+    mp_file_source *source;
+    mp_pager       *pager;
+    mp_pager_config config;
+} fixture;
+
+/* Slices of three tensors, each with a stride that is a multiple of 32 and not of 512; odd pages lie in the second file. */
+static void describe(fixture *f) {
+    for (uint32_t i = 0; i < PAGES; i++)
+        for (uint32_t s = 0; s < 3; s++)
+            f->desc[i].slice[s] = (mp_slice){.offset = 1024 * s * 900 + 96 + i * 30048ull, .bytes = 30048 - 32 * s, .file = (uint16_t)(i % 2)};
+}
+
+static bool fixture_open(fixture *f, double part) {
+    bool good = !mp_ledger_open(false, &f->ledger);
+    for (int i = 0; i < 2 && good; i++) good = temp_file(FILE_BYTES, f->path[i]) && !mp_file_open(f->path[i], true, &f->file[i]);
+    good = good && !mp_file_source_open_files(f->ledger, f->file, 2, &f->source);
+    CHECK(good);
+    if (!good) return false;
+    describe(f);
+    f->config = (mp_pager_config){.ledger = f->ledger, .owner = MP_OWN_EXPERTS, .pages = PAGES, .desc = f->desc,
+                                  .source = mp_file_source_get(f->source), .readers = 4};
+    mp_pager_cost cost;
+    CHECK_OK(mp_pager_price(&f->config, 2, &cost));
+    f->config.budget_bytes = cost.least_bytes + (uint64_t)(part * (double)(cost.all_bytes - cost.least_bytes));
+    CHECK_OK(mp_pager_open(&f->config, 2, &f->pager));
+    return f->pager != NULL;
+}
+
+static void fixture_close(fixture *f) {
+    mp_pager_close(&f->pager);
+    mp_file_source_close(&f->source);
+    CHECK_EQ(mp_ledger_used(f->ledger, MP_TIER_RAM), 0);
+    mp_ledger_close(&f->ledger);
+    for (int i = 0; i < 2; i++) {
+        mp_file_close(&f->file[i]);
+        unlink(f->path[i]);
+    }
+}
+
+static mp_err use(fixture *f, mp_page page) {
+    mp_pin pin;
+    bool got;
+    mp_err err = mp_pager_pin(f->pager, page, MP_MUST, MP_PIN_READ, &pin, &got);
+    if (err) return err;
+    for (int s = 0; s < 3; s++) CHECK(temp_right(pin.slice[s], f->desc[page].slice[s].bytes, f->desc[page].slice[s].offset));
+    mp_pager_unpin(f->pager, page);
+    return MP_OK;
+}
+
+TEST(odd_strides_land_right) {
+    for (int part = 0; part <= 2; part++) {
+        fixture f = {0};
+        REQUIRE(fixture_open(&f, part * 0.5));
+        CHECK(f.config.source.align >= f.file[0].align);
+        for (int round = 0; round < 3; round++) {
+            mp_page set[PAGES];
+            for (mp_page i = 0; i < PAGES; i++) set[i] = (i * 11 + (mp_page)round) % PAGES;
+            CHECK_OK(mp_pager_want(f.pager, set, PAGES));
+            for (uint32_t n = PAGES, which; n; set[which] = set[--n]) {
+                CHECK_OK(mp_pager_wait_any(f.pager, set, n, &which));
+                CHECK_OK(use(&f, set[which]));
+            }
+        }
+        if (f.file[0].direct_fd >= 0) CHECK_EQ(temp_cached(f.path[0]) + temp_cached(f.path[1]), 0);
+        fixture_close(&f);
+    }
+}
+
+TEST(a_file_that_shrinks_fails_only_its_pages) {
+    fixture f = {0};
+    REQUIRE(fixture_open(&f, 0.2));
+    REQUIRE(truncate(f.path[1], 100000) == 0);
+    for (mp_page i = 0; i < PAGES; i++) {
+        mp_err err = use(&f, i);
+        CHECK_EQ(err, i % 2 ? MP_E_FAILED : MP_OK); /* every odd page has slices behind the new end */
+        if (err) CHECK(strstr(mp_err_text(), "cut short") != NULL);
+    }
+    fixture_close(&f);
+}
+
+TEST(a_slice_of_no_file_is_an_error) {
+    fixture f = {0};
+    REQUIRE(fixture_open(&f, 0.2));
+    f.desc[4].slice[1].file = 2;
+    f.desc[6].slice[2].offset = FILE_BYTES - 10;
+    CHECK_EQ(use(&f, 4), MP_E_MODEL);
+    CHECK_EQ(use(&f, 6), MP_E_FAILED);
+    CHECK_OK(use(&f, 8));
+    fixture_close(&f);
+}
+
+int main(void) {
+    RUN(odd_strides_land_right);
+    RUN(a_file_that_shrinks_fails_only_its_pages);
+    RUN(a_slice_of_no_file_is_an_error);
+    return test_done();
+}
