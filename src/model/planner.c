@@ -124,8 +124,9 @@ static mp_err refuse(const mp_model *m, const mp_plan *p)
     char need[MP_SIZE_TEXT], have[MP_SIZE_TEXT], shorter[96] = "no context fits it";
     if (p->largest_ctx > 0)
         snprintf(shorter, sizeof(shorter), "the largest context that fits is %lld (-c %lld)", (long long)p->largest_ctx, (long long)p->largest_ctx);
-    return mp_fail(MP_E_BUDGET, "with a context of %lld tokens this model needs at least %s of RAM, and the budget is %s; give --ram %s or more, or %s",
-                   (long long)m->opt.ctx_tok, mp_size_format(p->least_ram_bytes, need), mp_size_format(p->budget_bytes, have), need, shorter);
+    return mp_fail(MP_E_BUDGET, "with a context of %lld tokens this model needs at least %s of RAM, and the budget is %s; give --ram %lluM or more; %s",
+                   (long long)m->opt.ctx_tok, mp_size_format(p->least_ram_bytes, need), mp_size_format(p->budget_bytes, have),
+                   (unsigned long long)(p->least_ram_bytes >> 20), shorter); /* whole MiB: what is named can be given */
 }
 
 /* least + slack(least) for a sum without slack */
