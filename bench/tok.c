@@ -45,15 +45,16 @@ int main(int argc, char **argv)
     double held = (double)mp_ledger_used(ledger, MP_TIER_RAM);
     for (int i = 0; i < 5; i++) {
         double a = cpu_seconds();
-        if (mp_tok_encode(t, text, n, 0, ids, n, &m)) return 1;
+        if (mp_tok_encode(t, (mp_str){ text, n }, 0, ids, n, &m)) return 1;
         double b = cpu_seconds();
-        mp_tok_decode(t, ids, m, 0, back, 2 * n, &k);
+        k = mp_tok_decode(t, ids, m, 0, back, 2 * n);
         double c = cpu_seconds();
         if (b - a < enc) enc = b - a;
         if (c - b < dec) dec = c - b;
     }
     printf("%-14s gguf %.0f ms, open %.0f ms, %.1f MB held; %zu ids, encode %.1f MB/s, decode %.0f MB/s, round trip %s\n",
-           mp_tok_get_info(t)->pre[0] ? mp_tok_get_info(t)->pre : mp_tok_get_info(t)->model, (t1 - t0) * 1e3, (t2 - t1) * 1e3, held / 1e6, m,
+           mp_tok_get_info(t)->pre[0] ? mp_tok_get_info(t)->pre : mp_tok_get_info(t)->model,
+           (t1 - t0) * 1e3, (t2 - t1) * 1e3, held / 1e6, m,
            (double)n / 1e6 / enc, (double)n / 1e6 / dec, k == n && memcmp(back, text, n) == 0 ? "exact" : "differs");
     mp_tok_close(&t);
     mp_ledger_close(&ledger);

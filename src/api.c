@@ -337,7 +337,7 @@ moped_status moped_tokenize(const moped_vocab *vocab, const char *text, size_t n
         int32_t *ids = malloc(cap * sizeof(*ids));
         if (!ids)
             return mp_fail(MP_E_FAILED, "the system has no memory for %zu tokens", cap);
-        mp_err err = mp_tok_encode(vocab->tok, text, n, flags, ids, cap, n_tokens);
+        mp_err err = mp_tok_encode(vocab->tok, (mp_str){text, n}, flags, ids, cap, n_tokens);
         if (!err && *n_tokens <= cap) {
             *tokens = ids;
             return MOPED_OK;
@@ -355,17 +355,12 @@ moped_status moped_detokenize(const moped_vocab *vocab, const int32_t *tokens, s
 {
     unsigned flags = special ? MP_TOK_SPECIAL : 0;
     *text = NULL;
-    mp_err err = mp_tok_decode(vocab->tok, tokens, n, flags, NULL, 0, n_text);
-    char *buf = err ? NULL : malloc(*n_text + 1);
-    if (!err && !buf)
-        err = mp_fail(MP_E_FAILED, "the system has no memory for %zu bytes of text", *n_text);
-    if (!err)
-        err = mp_tok_decode(vocab->tok, tokens, n, flags, buf, *n_text, n_text);
-    if (err) {
-        free(buf);
-        *n_text = 0;
-        return err;
-    }
+    *n_text = 0;
+    size_t bytes = mp_tok_decode(vocab->tok, tokens, n, flags, NULL, 0);
+    char  *buf = malloc(bytes + 1);
+    if (!buf)
+        return mp_fail(MP_E_FAILED, "the system has no memory for %zu bytes of text", bytes);
+    *n_text = mp_tok_decode(vocab->tok, tokens, n, flags, buf, bytes);
     buf[*n_text] = '\0';
     *text = buf;
     return MOPED_OK;

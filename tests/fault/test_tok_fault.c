@@ -71,7 +71,7 @@ static int walk_encode(const mp_tok *t, const char *text, size_t n_text)
     for (int n = 1;; n++) {
         size_t m = 1;
         wrap_fail(WRAP_MEMORY, n);
-        mp_err err = mp_tok_encode(t, text, n_text, 0, NULL, 0, &m);
+        mp_err err = mp_tok_encode(t, (mp_str){ text, n_text }, 0, NULL, 0, &m);
         bool   hit = wrap_stop();
         CHECK_EQ(hit, err != MP_OK);
         CHECK(!hit || m == 0);
@@ -94,7 +94,7 @@ TEST(encoding)
         memset(text, 'a', BYTES);
         CHECK_EQ(walk_encode(t, text, 20), 0);   /* short texts need nothing */
         CHECK(walk_encode(t, text, 200) >= 6);   /* a long piece: the merger */
-        text[300] = ' ';                         /* a longer one after it: a larger merger; and the cache. llama: a copy of the first word */
+        text[300] = ' ';                       /* ... and a longer one after it, and the cache; llama: a copy of the first word */
         CHECK(walk_encode(t, text, BYTES) >= (kind ? 14 : 13));
         mp_tok_close(&t);
     }

@@ -109,12 +109,14 @@ tv *tv_small(const char *model, const char *pre)
     v->source.eos = 2;
     tv_add_bytes(v);
     if (v->source.score) {
-        static const char *const pieces[] = { " t", "he", " the", "in", "an", " a", "aa", "aaaa", "  ", " ", "a", "e", "h", "i", "n", "t", "\xC3\xA9" };
+        static const char *const pieces[] = { " t", "he", " the", "in", "an", " a", "aa", "aaaa", "  ", " ",
+                                              "a", "e", "h", "i", "n", "t", "\xC3\xA9" };
         for (int i = 0; i < 17; i++) tv_piece(v, pieces[i], -(double)i);
         return v;
     }
-    static const char *const merges[][2] = { { " ", "t" }, { "h", "e" }, { " t", "he" }, { "i", "n" }, { "a", "n" }, { " ", "a" }, { "a", "a" },
-                                             { "aa", "aa" }, { " ", " " }, { "  ", "  " }, { "\n", "\n" }, { "1", "2" }, { "\xC3", "\xA9" } };
+    static const char *const merges[][2] = { { " ", "t" }, { "h", "e" }, { " t", "he" }, { "i", "n" }, { "a", "n" },
+                                             { " ", "a" }, { "a", "a" }, { "aa", "aa" }, { " ", " " }, { "  ", "  " }, { "\n", "\n" },
+                                             { "1", "2" }, { "\xC3", "\xA9" } };
     for (int i = 0; i < 13; i++) tv_merge(v, merges[i][0], merges[i][1]);
     return v;
 }

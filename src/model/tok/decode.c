@@ -20,7 +20,7 @@ static mp_str without_blank(const mp_tok *t, mp_str s)
     return s;
 }
 
-mp_err mp_tok_decode(const mp_tok *tok, const int32_t *ids, size_t n, unsigned flags, char *buf, size_t cap, size_t *out_n)
+size_t mp_tok_decode(const mp_tok *tok, const int32_t *ids, size_t n, unsigned flags, char *buf, size_t cap)
 {
     bool   started = flags & MP_TOK_CONTINUE;
     size_t m = 0;
@@ -33,8 +33,7 @@ mp_err mp_tok_decode(const mp_tok *tok, const int32_t *ids, size_t n, unsigned f
         if (k) memcpy(buf + m, s.s, k);
         m += s.n;
     }
-    *out_n = m;
-    return MP_OK;
+    return m;
 }
 
 /* ---- the stream ---- */

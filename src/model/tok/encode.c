@@ -251,18 +251,18 @@ static mp_err encode_text(encoder *e, const char *text, size_t n, bool control)
     return err;
 }
 
-mp_err mp_tok_encode(const mp_tok *tok, const char *text, size_t n, unsigned flags, int32_t *ids, size_t cap, size_t *out_n)
+mp_err mp_tok_encode(const mp_tok *tok, mp_str text, unsigned flags, int32_t *ids, size_t cap, size_t *out_n)
 {
     *out_n = 0;
     encoder e = { .t = tok, .ids = ids, .cap = cap };
     mp_err  err = MP_OK;
-    if (n >= 1024) { /* shorter texts hardly repeat themselves */
+    if (text.n >= 1024) { /* shorter texts hardly repeat themselves */
         e.n_cache = 64;
-        while (e.n_cache < CACHE_MAX && e.n_cache < n / 16) e.n_cache *= 2;
+        while (e.n_cache < CACHE_MAX && e.n_cache < text.n / 16) e.n_cache *= 2;
         err = MP_NEW(tok->ledger, MP_OWN_TOKENIZER, entry, e.n_cache, &e.cache);
     }
     if ((flags & MP_TOK_BOS) && tok->info.add_bos) emit(&e, tok->info.bos);
-    if (!err) err = encode_text(&e, text, n, flags & MP_TOK_SPECIAL);
+    if (!err) err = encode_text(&e, text.s, text.n, flags & MP_TOK_SPECIAL);
     if ((flags & MP_TOK_BOS) && tok->info.add_eos) emit(&e, tok->info.eos);
     close_merger(&e);
     mp_free(e.cache);

@@ -1,5 +1,6 @@
-/* The merging of one piece: of all neighbours that may be joined, the pair of the lowest rank is, the leftmost of equals, until none is left.
- * Both kinds of vocabulary differ only in how a pair's rank is found. Short pieces are scanned; longer ones keep the candidates in a heap:
+/* The merging of one piece: of all neighbours that may be joined, the pair of the lowest rank is, the leftmost of equals, until none is
+ * left. The two kinds of vocabulary differ only in how a pair's rank is found. Short pieces are scanned; longer ones keep the candidates
+ * in a heap:
  *
  *   nodes   by the byte where the symbol begins: id, length, previous, and the rank and result of joining it with the next
  *   heap    rank << 32 | place; an entry is stale when the node is gone or its rank has changed since

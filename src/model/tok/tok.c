@@ -97,7 +97,8 @@ static mp_err choose_kind(mp_tok *t, const mp_tok_source *src)
     if (!src->model) return mp_fail(MP_E_MODEL, "the file has no tokenizer (tokenizer.ggml.model is missing)");
     t->spm = strcmp(src->model, "llama") == 0;
     if (!t->spm && strcmp(src->model, "gpt2") != 0)
-        return mp_fail(MP_E_MODEL, "the tokenizer is of the kind \"%.64s\"; moped knows gpt2 (byte-level BPE) and llama (SentencePiece BPE)", src->model);
+        return mp_fail(MP_E_MODEL, "the tokenizer is of the kind \"%.64s\"; moped knows gpt2 (byte-level BPE) and llama (SentencePiece)",
+                       src->model);
     if (src->n_tokens < 1 || src->n_tokens > INT32_MAX / 2)
         return mp_fail(MP_E_MODEL, "the vocabulary has %lld tokens", (long long)src->n_tokens);
     if (t->spm && !src->score) return mp_fail(MP_E_MODEL, "the SentencePiece vocabulary has no scores (tokenizer.ggml.scores)");

@@ -5,8 +5,9 @@
  *
  * A vocabulary comes out of a model file, so it is untrusted; text can be any bytes, UTF-8 or not. No Unicode normalisation is done: GGUF
  * does not record one. An open tokenizer never changes, so any number of threads may use it; what a call needs it allocates for itself.
- * Sources: Sennrich et al. 2016 (BPE), Kudo and Richardson 2018 (SentencePiece), the published tokenizer.json files (patterns), GGUF's keys.
- * Tests: tests/model/test_tok.c, test_tok_vectors.c (other implementations' ids), test_tok_pre.c, tests/fuzz/fuzz_tok.c. */
+ * Sources: Sennrich et al. 2016 (BPE), Kudo and Richardson 2018 (SentencePiece), published tokenizer.json files (patterns), GGUF's keys.
+ * Tests: tests/model/test_tok.c, test_tok_vectors.c (other implementations' ids), test_tok_pre.c, tests/fault/test_tok_fault.c,
+ * tests/fuzz/fuzz_tok.c. Speed: bench/tok.c. */
 #ifndef MP_MODEL_TOK_TOK_H
 #define MP_MODEL_TOK_TOK_H
 
@@ -30,7 +31,7 @@ enum { MP_TOK_BOS = 1, MP_TOK_SPECIAL = 2, MP_TOK_CONTINUE = 4 };
  * be run by token ids. True does not promise that mp_tok_open succeeds: an unknown pre-tokenizer is an error there. */
 bool mp_tok_usable(const mp_gguf *g);
 
-/* Builds the tokenizer from a file's metadata; keeps no pointer into g. Memory: owner TOKENIZER, about 70 bytes a token and 22 a merge.
+/* Builds the tokenizer from a file's metadata; keeps no pointer into g. Memory: owner TOKENIZER, about 20 bytes a token and 22 a merge.
  * Errors: MP_E_MODEL naming what is missing, malformed or not known; MP_E_BUDGET. Close with mp_tok_close. */
 mp_err mp_tok_open(mp_ledger *ledger, const mp_gguf *g, mp_tok **out);
 void   mp_tok_close(mp_tok **tok);
@@ -68,13 +69,14 @@ const char *mp_tok_chat_template(const mp_tok *tok, const char *name);
 
 /* ---- text to ids and back ---- */
 
-/* Encodes n bytes. When cap is too small, ids gets the first cap ids, and *out_n is the number needed: MP_OK all the same. So (NULL, 0)
- * counts. Bytes that the vocabulary cannot spell become unk, or nothing where there is no unk. Time is near linear in n, and memory below
- * 3 MB (charged as TOKENIZER and given back), whatever the text. Errors: MP_E_BUDGET. */
-mp_err mp_tok_encode(const mp_tok *tok, const char *text, size_t n, unsigned flags, int32_t *ids, size_t cap, size_t *out_n);
+/* Encodes any bytes. When cap is too small, ids gets the first cap ids, and *out_n is the number needed: MP_OK all the same. So (NULL, 0)
+ * counts. Bytes that the vocabulary cannot spell become unk, or nothing where there is no unk. Time is near linear in the text, and memory
+ * below 2 MB (charged as TOKENIZER and given back) whatever the text; llama: and a copy of its first word. Errors: MP_E_BUDGET. */
+mp_err mp_tok_encode(const mp_tok *tok, mp_str text, unsigned flags, int32_t *ids, size_t cap, size_t *out_n);
 
-/* The bytes of n ids; cap and *out_n as in encode. Not terminated, and UTF-8 only if the ids make it so. Errors: none today. */
-mp_err mp_tok_decode(const mp_tok *tok, const int32_t *ids, size_t n, unsigned flags, char *buf, size_t cap, size_t *out_n);
+/* The bytes of n ids: writes the first cap of them to buf and returns how many there are, so (NULL, 0) counts. Not terminated, and UTF-8
+ * only if the ids make it so. Exactly the text that was encoded, if it was byte-level and the special tokens are shown. */
+size_t mp_tok_decode(const mp_tok *tok, const int32_t *ids, size_t n, unsigned flags, char *buf, size_t cap);
 
 /* ---- a stream of ids to a stream of whole characters ---- */
 

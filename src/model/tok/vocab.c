@@ -127,7 +127,8 @@ static mp_err read_texts(mp_tok *t, const mp_tok_source *src)
 {
     uint64_t total = 0;
     for (int32_t i = 0; i < t->n; i++) total += src->token(src->from, i).n;
-    if (total > UINT32_MAX) return mp_fail(MP_E_MODEL, "the vocabulary's tokens take %llu bytes; at most 4 GiB are read", (unsigned long long)total);
+    if (total > UINT32_MAX)
+        return mp_fail(MP_E_MODEL, "the vocabulary's tokens take %llu bytes; at most 4 GiB are read", (unsigned long long)total);
     mp_err err = MP_NEW(t->ledger, MP_OWN_TOKENIZER, char, total + 1, &t->blob);
     if (!err) err = MP_NEW(t->ledger, MP_OWN_TOKENIZER, uint32_t, (size_t)t->n + 1, &t->off);
     if (!err) err = MP_NEW(t->ledger, MP_OWN_TOKENIZER, uint8_t, (size_t)t->n, &t->kind);
