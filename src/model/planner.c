@@ -129,10 +129,10 @@ static mp_err refuse(const mp_model *m, const mp_plan *p)
                    (unsigned long long)(p->least_ram_bytes >> 20), shorter); /* whole MiB: what is named can be given */
 }
 
-/* least + slack(least) for a sum without slack */
-static uint64_t with_slack(uint64_t bytes)
+/* The budget for a sum of charges: its slack on top, and half a MiB because the next process's libraries may take a few pages more than this one's. */
+static uint64_t with_slack(uint64_t sum_bytes)
 {
-    uint64_t least = bytes + (4u << 20), share = bytes + bytes / 199 + 1;
+    uint64_t bytes = sum_bytes + (512u << 10), least = bytes + (4u << 20), share = bytes + bytes / 199 + 1;
     uint64_t sum = share < least ? share : least;
     return (sum + (1u << 20) - 1) >> 20 << 20; /* whole MiB, so that what is named can be given */
 }
