@@ -26,7 +26,7 @@ deps:
 build:
 	@mkdir -p build
 	@cmake --preset release -DCMAKE_INSTALL_PREFIX="$(PREFIX)" >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
-	@cmake --build --preset release -j $(JOBS)
+	@cmake --build --preset release -j $(JOBS) --target moped_program moped_shared
 
 # MODEL and PROMPT reach the shell through the environment, so that quotes in them stay what they are.
 run: deps build
