@@ -1,4 +1,6 @@
 /* Speed of a tokenizer: MB/s of encoding and decoding, in user CPU time (the machine may be shared), best of five.
+ *
+ *   cc -O2 -D_GNU_SOURCE -Isrc -Iinclude bench/tok.c build/libmoped.a -lutf8proc -ljansson -lpcre2-8 -luring -lpthread -lm -o bench_tok
  *   bench_tok VOCABULARY.gguf TEXT-FILE [MB]     the text is repeated up to MB (10) */
 #include <stdio.h>
 #include <stdlib.h>
