@@ -81,21 +81,48 @@ static double prefill_rate(const moped_result *a) {
     return a->prefill_ns > 0 ? (double)(a->prompt_tokens - a->reused_tokens) * 1e9 / (double)a->prefill_ns : 0;
 }
 
+static json_t *timings_json(const app_runner *r) {
+    const moped_result *a = &r->last;
+    json_t *o = json_object();
+    app_put_real(o, "load_ms", (double)r->load_ns * 1e-6);
+    app_put_real(o, "prompt_ms", (double)a->prefill_ns * 1e-6);
+    app_put_real(o, "predicted_ms", (double)a->decode_ns * 1e-6);
+    app_put_real(o, "prompt_per_second", prefill_rate(a));
+    app_put_real(o, "predicted_per_second", decode_rate(a));
+    return o;
+}
+
+static json_t *expert_json(const moped_result *a) {
+    json_t *o = json_object();
+    app_put_int(o, "accesses", a->expert_accesses);
+    app_put_int(o, "hits", a->expert_hits);
+    app_put_int(o, "disk_bytes", a->disk_bytes);
+    return o;
+}
+
+static json_t *memory_json(moped_model *model) {
+    moped_memory m;
+    json_t *o = json_object();
+    moped_model_memory(model, &m);
+    app_put_int(o, "ram_budget_bytes", m.budget_bytes);
+    app_put_int(o, "ram_peak_bytes", m.peak_bytes);
+    app_put_int(o, "plan_peak_bytes", m.plan_peak_bytes);
+    app_put(o, "owners", app_owners_json(&m));
+    return o;
+}
+
 mp_err app_answer_json(const app_runner *r) {
     const moped_result *a = &r->last;
-    moped_memory m;
-    moped_model_memory(r->model, &m);
-    json_t *timings = json_pack("{s:f s:f s:f s:f s:f}", "load_ms", (double)r->load_ns * 1e-6, "prompt_ms", (double)a->prefill_ns * 1e-6,
-                                "predicted_ms", (double)a->decode_ns * 1e-6, "prompt_per_second", prefill_rate(a),
-                                "predicted_per_second", decode_rate(a));
-    json_t *expert = json_pack("{s:I s:I s:I}", "accesses", (json_int_t)a->expert_accesses, "hits", (json_int_t)a->expert_hits,
-                               "disk_bytes", (json_int_t)a->disk_bytes);
-    json_t *memory = json_pack("{s:I s:I s:I s:o}", "ram_budget_bytes", (json_int_t)m.budget_bytes, "ram_peak_bytes", (json_int_t)m.peak_bytes,
-                               "plan_peak_bytes", (json_int_t)m.plan_peak_bytes, "owners", app_owners_json(&m));
-    json_t *o = json_pack("{s:o s:o s:I s:I s:s s:I s:o s:o s:o}", "text", app_json_text(a->text, a->n_text), "tokens",
-                          app_json_tokens(a->tokens, a->n_tokens), "prompt_tokens", (json_int_t)a->prompt_tokens, "completion_tokens",
-                          (json_int_t)a->n_tokens, "finish_reason", moped_finish_name(a->finish), "seed", (json_int_t)r->sampling.seed,
-                          "timings", timings, "expert", expert, "memory", memory);
+    json_t *o = json_object();
+    app_put(o, "text", app_json_text(a->text, a->n_text));
+    app_put(o, "tokens", app_json_tokens(a->tokens, a->n_tokens));
+    app_put_int(o, "prompt_tokens", a->prompt_tokens);
+    app_put_int(o, "completion_tokens", a->n_tokens);
+    app_put_text(o, "finish_reason", moped_finish_name(a->finish));
+    app_put_int(o, "seed", r->sampling.seed);
+    app_put(o, "timings", timings_json(r));
+    app_put(o, "expert", expert_json(a));
+    app_put(o, "memory", memory_json(r->model));
     mp_err e = app_json_print(stdout, o);
     json_decref(o);
     return e;

@@ -83,17 +83,29 @@ static double rate(int tokens, uint64_t ns) {
 
 static json_t *run_json(const app_bench_job *job, moped_model *model, const sample *prefill, const sample *decode) {
     const moped_plan_info *plan = moped_model_plan(model);
-    moped_memory m;
-    moped_model_memory(model, &m);
-    double decoded = rate(job->n_gen, decode->ns);
     const sample *s = job->n_gen > 0 ? decode : prefill; /* whose experts are reported */
-    return json_pack("{s:b s:I s:I s:I s:i s:i s:f s:i s:f s:f s:f s:b s:I s:I s:f s:I s:o}", "fits", 1, "ram_budget_bytes", (json_int_t)m.budget_bytes,
-                     "ram_peak_bytes", (json_int_t)m.peak_bytes, "plan_peak_bytes", (json_int_t)m.plan_peak_bytes, "threads", plan->threads,
-                     "prompt_tokens", job->n_prompt, "prefill_tok_s", rate(job->n_prompt, prefill->ns), "decode_tokens", job->n_gen,
-                     "decode_tok_s", decoded, "bound_tok_s", plan->bound_tok_s, "bound_fraction",
-                     plan->bound_tok_s > 0 ? decoded / plan->bound_tok_s : 0.0, "bound_assumed", plan->bandwidth_assumed, "expert_accesses",
-                     (json_int_t)s->accesses, "expert_hits", (json_int_t)s->hits, "hit_rate",
-                     s->accesses ? (double)s->hits / (double)s->accesses : 1.0, "disk_bytes", (json_int_t)s->disk_bytes, "owners", app_owners_json(&m));
+    double decoded = rate(job->n_gen, decode->ns);
+    moped_memory m;
+    json_t *o = json_object();
+    moped_model_memory(model, &m);
+    app_put_bool(o, "fits", true);
+    app_put_int(o, "ram_budget_bytes", m.budget_bytes);
+    app_put_int(o, "ram_peak_bytes", m.peak_bytes);
+    app_put_int(o, "plan_peak_bytes", m.plan_peak_bytes);
+    app_put_int(o, "threads", (uint64_t)plan->threads);
+    app_put_int(o, "prompt_tokens", (uint64_t)job->n_prompt);
+    app_put_real(o, "prefill_tok_s", rate(job->n_prompt, prefill->ns));
+    app_put_int(o, "decode_tokens", (uint64_t)job->n_gen);
+    app_put_real(o, "decode_tok_s", decoded);
+    app_put_real(o, "bound_tok_s", plan->bound_tok_s);
+    app_put_real(o, "bound_fraction", plan->bound_tok_s > 0 ? decoded / plan->bound_tok_s : 0);
+    app_put_bool(o, "bound_assumed", plan->bandwidth_assumed);
+    app_put_int(o, "expert_accesses", s->accesses);
+    app_put_int(o, "expert_hits", s->hits);
+    app_put_real(o, "hit_rate", s->accesses ? (double)s->hits / (double)s->accesses : 1);
+    app_put_int(o, "disk_bytes", s->disk_bytes);
+    app_put(o, "owners", app_owners_json(&m));
+    return o;
 }
 
 static mp_err measure(const app_bench_job *job, moped_model *model, sample *prefill, sample *decode) {
@@ -115,9 +127,11 @@ mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
     *out = NULL;
     mp_err e = app_model_open(&job->options, ui, &model);
     if (e == MOPED_E_BUDGET) {
-        const char *why = mp_err_text();
-        *out = json_pack("{s:b s:I s:i s:o}", "fits", 0, "ram_budget_bytes", (json_int_t)job->options.ram_bytes, "threads", job->options.threads,
-                         "error", app_json_text(why, strlen(why)));
+        *out = json_object();
+        app_put_bool(*out, "fits", false);
+        app_put_int(*out, "ram_budget_bytes", job->options.ram_bytes);
+        app_put_int(*out, "threads", (uint64_t)job->options.threads);
+        app_put_text(*out, "error", mp_err_text());
         return MP_OK;
     }
     if (!e) e = measure(job, model, &prefill, &decode);

@@ -105,9 +105,15 @@ static mp_err print_all(const char *path, json_t *runs) {
     app_machine_cached(path, &known);
     mp_err e = moped_plan(&options, &plan);
     const char *name = (e == MOPED_OK || e == MOPED_E_BUDGET) && *plan.model.name ? plan.model.name : path;
-    json_t *o = json_pack("{s:o s:{s:o s:i s:I s:f s:f} s:O}", "model", app_json_text(name, strlen(name)), "machine", "cpu",
-                          app_json_text(m->cpu, strlen(m->cpu)), "cpus", m->cpus, "ram_bytes", (json_int_t)m->memory.total_bytes, "ram_bps",
-                          known.ram_bps, "disk_bps", known.disk_bps, "runs", runs);
+    json_t *o = json_object(), *machine = json_object();
+    app_put_text(machine, "cpu", m->cpu);
+    app_put_int(machine, "cpus", (uint64_t)m->cpus);
+    app_put_int(machine, "ram_bytes", m->memory.total_bytes);
+    app_put_real(machine, "ram_bps", known.ram_bps);
+    app_put_real(machine, "disk_bps", known.disk_bps);
+    app_put_text(o, "model", name);
+    app_put(o, "machine", machine);
+    app_put(o, "runs", json_incref(runs));
     e = app_json_print(stdout, o);
     json_decref(o);
     free(m);

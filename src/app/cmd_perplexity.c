@@ -2,7 +2,8 @@
  *
  *   |---- first half: context only ----|---- second half: scored ----|   windows of n_ctx tokens that don't overlap
  *
- * The windows, the begin token in place of each window's first, and the error are those of llama.cpp's perplexity tool, so that the figures compare. */
+ * The windows, the begin token in place of each window's first, and the error are those of llama.cpp's perplexity tool, so that the
+ * figures compare. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "app/text.h"
 #include "base/os.h"
 
-enum { WINDOW = 512 };
+enum { WINDOW = 512, LEAST_WINDOW = 4 };
 
 typedef struct score {
     const int32_t *tokens; /* of the window */
@@ -74,8 +75,14 @@ static mp_err print_score(const app_flags *flags, const job *j, const score *s, 
                (unsigned long long)s->count, j->windows, j->ctx, rate);
         return MP_OK;
     }
-    json_t *o = json_pack("{s:f s:f s:f s:I s:I s:I s:f}", "perplexity", ppl, "error", score_error(s), "mean_nll", s->nll / (double)s->count,
-                          "tokens", (json_int_t)s->count, "windows", (json_int_t)j->windows, "ctx", (json_int_t)j->ctx, "tok_s", rate);
+    json_t *o = json_object();
+    app_put_real(o, "perplexity", ppl);
+    app_put_real(o, "error", score_error(s));
+    app_put_real(o, "mean_nll", s->nll / (double)s->count);
+    app_put_int(o, "tokens", s->count);
+    app_put_int(o, "windows", j->windows);
+    app_put_int(o, "ctx", j->ctx);
+    app_put_real(o, "tok_s", rate);
     mp_err e = app_json_print(stdout, o);
     json_decref(o);
     return e;
@@ -123,7 +130,8 @@ int app_perplexity(app_flags *flags) {
     if (!e) e = app_input_text(flags, NULL, &text, &n);
     if (!e && !text) e = mp_fail(MP_E_USAGE, "of what text? give -f FILE, or text on standard input");
     if (!e) e = app_options(flags, &ui, &options);
-    if (!e && app_given(flags, F_CTX) && options.ctx_tok < 4) e = mp_fail(MP_E_USAGE, "a window needs at least 4 tokens: -c %d is too small", options.ctx_tok);
+    if (!e && app_given(flags, F_CTX) && options.ctx_tok < LEAST_WINDOW)
+        e = mp_fail(MP_E_USAGE, "a window needs at least %d tokens: -c %d is too small", LEAST_WINDOW, options.ctx_tok);
     if (!e) {
         if (options.ctx_tok == 0) options.ctx_tok = WINDOW;
         e = app_model_open(&options, &ui, &model);

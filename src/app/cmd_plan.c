@@ -20,7 +20,8 @@ static void print_model(const moped_model_info *m) {
     char size[MP_SIZE_TEXT], a[MP_SIZE_TEXT], b[MP_SIZE_TEXT], count[16];
     printf("model      %s, %s, %s, %s parameters, %s\n", *m->name ? m->name : "(no name)", m->arch, m->quant, count_text(m->parameters, count),
            mp_size_format(m->file_bytes, size));
-    printf("           %d layers, width %d, %d heads (%d for keys and values), context %d\n", m->layers, m->width, m->heads, m->kv_heads, m->ctx_train);
+    printf("           %d layers, width %d, %d heads (%d for keys and values), context %d\n", m->layers, m->width, m->heads, m->kv_heads,
+           m->ctx_train);
     if (m->experts > 0)
         printf("           %d experts in %d layers, %d used for a token; experts %s\n", m->experts, m->moe_layers, m->experts_used,
                mp_size_format(m->expert_bytes, size));
@@ -73,7 +74,11 @@ static mp_err print_plan(const app_flags *flags, const moped_plan_info *p) {
         }
         return MP_OK;
     }
-    json_t *o = solve ? json_pack("{s:i s:I}", "largest_ctx", p->largest_ctx, "budget_bytes", (json_int_t)p->budget_bytes) : app_plan_json(p);
+    json_t *o = solve ? json_object() : app_plan_json(p);
+    if (solve) {
+        app_put_int(o, "largest_ctx", (uint64_t)p->largest_ctx);
+        app_put_int(o, "budget_bytes", p->budget_bytes);
+    }
     mp_err e = app_json_print(stdout, o);
     json_decref(o);
     return e;

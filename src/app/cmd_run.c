@@ -34,7 +34,9 @@ static mp_err open_runner(app_runner *r, const moped_options *options, app_ui *u
     r->load_ns = mp_now_ns() - start;
     if (e) return e;
     const moped_vocab *vocab = moped_model_vocab(r->model);
-    if (!vocab) return mp_fail(MP_E_MODEL, "%s has no vocabulary that can be used, so it cannot talk (`moped logits --tokens` works without one)", options->path);
+    if (!vocab)
+        return mp_fail(MP_E_MODEL, "%s has no vocabulary that can be used, so it cannot talk (`moped logits --tokens` works without one)",
+                       options->path);
     e = moped_session_open(r->model, 0, &r->session);
     return e ? e : app_chat_open(r->flags, &moped_model_plan(r->model)->model, vocab, &r->chat);
 }

@@ -2,6 +2,7 @@
 #include "app/json.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,26 @@ json_t *app_json_tokens(const int32_t *tokens, size_t n) {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) json_array_append_new(list, json_integer(tokens[i]));
     return list;
+}
+
+void app_put(json_t *object, const char *key, json_t *value) {
+    json_object_set_new(object, key, value);
+}
+
+void app_put_int(json_t *object, const char *key, uint64_t value) {
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+void app_put_real(json_t *object, const char *key, double value) {
+    json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
+}
+
+void app_put_bool(json_t *object, const char *key, bool value) {
+    json_object_set_new(object, key, json_boolean(value));
+}
+
+void app_put_text(json_t *object, const char *key, const char *text) {
+    json_object_set_new(object, key, app_json_text(text, text ? strlen(text) : 0));
 }
 
 mp_err app_json_print(FILE *to, const json_t *value) {

@@ -44,12 +44,16 @@ mp_err app_machine_store(const app_machine *machine) {
     if (e) return e;
     json_t *o = load(machine), *disks = json_object_get(o, "disks");
     if (!disks) json_object_set_new(o, "disks", disks = json_object());
-    json_object_set_new(o, "cpu", app_json_text(machine->cpu, strlen(machine->cpu)));
-    json_object_set_new(o, "cpus", json_integer(machine->cpus));
-    if (machine->ram_bps > 0) json_object_set_new(o, "ram_bps", json_real(machine->ram_bps));
-    if (machine->disk.best_bps > 0)
-        json_object_set_new(disks, machine->disk.device, json_pack("{s:f s:s s:i}", "disk_bps", machine->disk.best_bps, "method",
-                            app_read_name(machine->disk.best_method), "depth", machine->disk.best_depth));
+    app_put_text(o, "cpu", machine->cpu);
+    app_put_int(o, "cpus", (uint64_t)machine->cpus);
+    if (machine->ram_bps > 0) app_put_real(o, "ram_bps", machine->ram_bps);
+    if (machine->disk.best_bps > 0) {
+        json_t *disk = json_object();
+        app_put_real(disk, "disk_bps", machine->disk.best_bps);
+        app_put_text(disk, "method", app_read_name(machine->disk.best_method));
+        app_put_int(disk, "depth", (uint64_t)machine->disk.best_depth);
+        app_put(disks, machine->disk.device, disk);
+    }
     e = app_output_open(path, &out);
     if (!e) {
         bool written = json_dumpf(o, out.file, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0;
@@ -61,29 +65,61 @@ mp_err app_machine_store(const app_machine *machine) {
 }
 
 static json_t *disk_json(const app_disk *d) {
-    json_t *methods = json_object(), *depths = NULL;
+    json_t *o = json_object(), *methods = json_object(), *best = json_object();
     for (int m = 0; m < APP_METHODS; m++) {
-        depths = json_object();
+        json_t *depths = json_object();
         for (int i = 0; i < d->n_depths; i++) {
             char key[16];
             snprintf(key, sizeof key, "%d", d->depths[i]);
-            if (d->bps[m][i] > 0) json_object_set_new(depths, key, json_real(d->bps[m][i]));
+            if (d->bps[m][i] > 0) app_put_real(depths, key, d->bps[m][i]);
         }
-        json_object_set_new(methods, app_read_name((app_read_method)m), depths);
+        app_put(methods, app_read_name((app_read_method)m), depths);
     }
-    return json_pack("{s:s s:s s:b s:o s:{s:s s:i s:f}}", "device", d->device, "filesystem", d->filesystem, "direct", d->direct, "read_bps", methods,
-                     "best", "method", app_read_name(d->best_method), "depth", d->best_depth, "bps", d->best_bps);
+    app_put_text(best, "method", app_read_name(d->best_method));
+    app_put_int(best, "depth", (uint64_t)d->best_depth);
+    app_put_real(best, "bps", d->best_bps);
+    app_put_text(o, "device", d->device);
+    app_put_text(o, "filesystem", d->filesystem);
+    app_put_bool(o, "direct", d->direct);
+    app_put(o, "read_bps", methods);
+    app_put(o, "best", best);
+    return o;
+}
+
+static json_t *ram_json(const app_machine *m) {
+    json_t *o = json_object();
+    app_put_int(o, "total_bytes", m->memory.total_bytes);
+    app_put_int(o, "available_bytes", m->memory.available_bytes);
+    app_put_real(o, "read_bps", m->ram_bps);
+    app_put_real(o, "read_small_pages_bps", m->ram_small_bps);
+    app_put_text(o, "huge_pages", m->thp);
+    return o;
+}
+
+static json_t *gpus_json(const app_machine *m) {
+    json_t *list = json_array();
+    for (int i = 0; i < m->n_gpus; i++) {
+        json_t *o = json_object();
+        app_put_text(o, "name", m->gpus[i].name);
+        app_put_int(o, "total_bytes", m->gpus[i].total_bytes);
+        app_put_int(o, "free_bytes", m->gpus[i].free_bytes);
+        json_array_append_new(list, o);
+    }
+    return list;
 }
 
 json_t *app_machine_json(const app_machine *m) {
-    json_t *gpus = json_array();
-    for (int i = 0; i < m->n_gpus; i++)
-        json_array_append_new(gpus, json_pack("{s:o s:I s:I}", "name", app_json_text(m->gpus[i].name, strlen(m->gpus[i].name)), "total_bytes",
-                                              (json_int_t)m->gpus[i].total_bytes, "free_bytes", (json_int_t)m->gpus[i].free_bytes));
-    return json_pack("{s:o s:i s:i s:I s:{s:I s:I s:f s:f s:s} s:{s:i s:I s:I} s:o s:o}", "cpu", app_json_text(m->cpu, strlen(m->cpu)), "cpus",
-                     m->cpus, "cpus_online", m->online, "l3_bytes", (json_int_t)m->l3_bytes, "ram", "total_bytes",
-                     (json_int_t)m->memory.total_bytes, "available_bytes", (json_int_t)m->memory.available_bytes, "read_bps", m->ram_bps,
-                     "read_small_pages_bps", m->ram_small_bps, "huge_pages", m->thp, "cgroup", "version", m->memory.cgroup_version,
-                     "limit_bytes", (json_int_t)m->memory.cgroup_limit_bytes, "used_bytes", (json_int_t)m->memory.cgroup_used_bytes, "disk",
-                     m->disk.n_depths ? disk_json(&m->disk) : json_null(), "gpus", gpus);
+    json_t *o = json_object(), *group = json_object();
+    app_put_int(group, "version", (uint64_t)m->memory.cgroup_version);
+    app_put_int(group, "limit_bytes", m->memory.cgroup_limit_bytes);
+    app_put_int(group, "used_bytes", m->memory.cgroup_used_bytes);
+    app_put_text(o, "cpu", m->cpu);
+    app_put_int(o, "cpus", (uint64_t)m->cpus);
+    app_put_int(o, "cpus_online", (uint64_t)m->online);
+    app_put_int(o, "l3_bytes", m->l3_bytes);
+    app_put(o, "ram", ram_json(m));
+    app_put(o, "cgroup", group);
+    app_put(o, "disk", m->disk.n_depths ? disk_json(&m->disk) : json_null());
+    app_put(o, "gpus", gpus_json(m));
+    return o;
 }
