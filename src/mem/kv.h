@@ -22,15 +22,18 @@ typedef struct mp_kv_config {
 typedef struct mp_kv_pool mp_kv_pool;
 typedef struct mp_kv mp_kv;
 
+/* Threads: calls for different timelines may run at once; one timeline has one owner at a time. Owner tag of all memory: KV.
+ * Errors: MP_E_BUDGET, MP_E_USAGE (sizes or a type that cannot be). Test: tests/mem/test_kv.c. */
 uint64_t mp_kv_block_bytes(const mp_kv_config *config);
 uint32_t mp_kv_blocks_for(int64_t tokens); /* ceil(tokens / MP_KV_BLOCK) */
 mp_err mp_kv_pool_open(mp_ledger *ledger, const mp_kv_config *config, mp_kv_pool **out); /* dry ledger: no memory, blocks still counted */
-void   mp_kv_pool_close(mp_kv_pool **pool);
+void   mp_kv_pool_close(mp_kv_pool **pool); /* after all of its timelines */
 
 mp_err  mp_kv_open(mp_kv_pool *pool, int64_t max_tok, mp_kv **out); /* an empty timeline; takes blocks as it grows */
 void    mp_kv_close(mp_kv **kv);
 int64_t mp_kv_len(const mp_kv *kv);
-/* Makes positions [len, len + n) writable: takes blocks, copies a shared last block. Does not change len. Errors: MP_E_CONTEXT (max_tok), MP_E_BUDGET (no free block). */
+/* Makes positions [len, len + n) writable: takes blocks, copies a shared last block. Does not change len. Errors: MP_E_CONTEXT (max_tok),
+ * MP_E_BUDGET (no free block); then nothing changed. */
 mp_err  mp_kv_reserve(mp_kv *kv, int64_t n);
 void    mp_kv_advance(mp_kv *kv, int64_t n);         /* len += n after they have been written */
 int64_t mp_kv_truncate(mp_kv *kv, int64_t n);        /* drops positions >= n; returns the position it could reach (<= n) */

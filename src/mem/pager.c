@@ -10,17 +10,6 @@ enum { FILL_AHEAD = 2 }; /* pages in flight per reader while filling: enough tha
 
 /* ---- open and close ---- */
 
-static mp_err check_config(const mp_pager_config *c) {
-    uint32_t align = c->source.align;
-    if (!c->source.load || (align & (align - 1))) return mp_fail(MP_E_USAGE, "pages need a source that loads, with an alignment of 2^n");
-    for (uint32_t p = 0; p < c->pages; p++) {
-        uint64_t bytes = 0;
-        for (int i = 0; i < MP_PAGE_SLICES; i++) bytes += c->desc[p].slice[i].bytes;
-        if (!bytes) return mp_fail(MP_E_USAGE, "page %u has no bytes", p);
-    }
-    return MP_OK;
-}
-
 static void init_sync(mp_pager *pager) { /* none of these can fail on Linux with these attributes */
     pthread_condattr_t attr;
     pthread_mutex_init(&pager->lock, NULL);
@@ -69,7 +58,7 @@ static mp_err open_all(mp_pager *pager) {
 mp_err mp_pager_open(const mp_pager_config *config, uint32_t min_slots, mp_pager **out) {
     mp_pager *pager = NULL;
     *out = NULL;
-    mp_err err = check_config(config);
+    mp_err err = mp_pager_check(config);
     if (!err) err = MP_NEW(config->ledger, MP_OWN_OVERHEAD, mp_pager, 1, &pager);
     if (err) return err;
     pager->config = *config;

@@ -69,35 +69,39 @@ typedef struct mp_pager_config {
     bool                populate;   /* touch all slots at open */
 } mp_pager_config;
 
-/* What slots cost: least that works (min_slots pages of the largest class plus one of each other), and all pages resident. Pure function of the descriptors
- * and the source's alignment. Errors: MP_E_USAGE. */
+/* What slots cost: least that works (min_slots pages of the largest class plus one of each other), and all pages resident. Pure function of
+ * the descriptors and the source's alignment. Errors: MP_E_USAGE (a page without bytes, an alignment that is not 2^n). */
 typedef struct mp_pager_cost { uint64_t least_bytes, all_bytes; } mp_pager_cost;
 mp_err mp_pager_price(const mp_pager_config *config, uint32_t min_slots, mp_pager_cost *out);
 
-/* Errors: MP_E_BUDGET when not even min_slots fit; MP_E_USAGE for a page without bytes; MP_E_FAILED (memory, threads). On a dry ledger: charges the same,
- * counts slots, starts no thread, has no memory; then nothing can be pinned. Close waits for reads in flight; what is dirty then is lost: flush first. */
+/* On a dry ledger: charges the same, counts slots, starts no thread, has no memory; then nothing can be pinned.
+ * Errors: MP_E_BUDGET when not even min_slots fit; MP_E_USAGE as above; MP_E_FAILED (memory, threads). */
 mp_err mp_pager_open(const mp_pager_config *config, uint32_t min_slots, mp_pager **out);
+/* Waits for reads in flight, forgets the others. What is dirty is lost: flush first. Nobody holds pins. */
 void   mp_pager_close(mp_pager **pager);
 
-/* Announces the set that will be pinned with MUST next (one layer's experts): counted as accesses, hits are those resident now; the policy sees
- * the whole set before it evicts (a page that a hint has in flight is a miss); reads of the misses start at once, as far as slots permit, the others as pins are dropped. n may exceed the slots. */
+/* Announces the set that will be pinned with MUST next (one layer's experts): counted as accesses, hits are those resident now (what a hint has
+ * in flight is a miss). The policy sees the whole set before it evicts; reads of the misses start at once, as far as slots permit, the others as
+ * pins are dropped. n may exceed the slots. */
 mp_err mp_pager_want(mp_pager *pager, const mp_page *pages, uint32_t n);
-/* Waits until one of pages[0..n) can be pinned without waiting, and says which. n >= 1. Errors: the read's. */
+/* Waits until one of pages[0..n) can be pinned without waiting, and says which. n >= 1. Errors: as of a pin with MUST. */
 mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint32_t *which);
-/* *got false (with MP_OK) when PEEK or EASY did not get it. MUST starts the read itself if nobody announced it. Errors: the read's error (the page stays away
- * and may be tried again); MP_E_BUDGET when every slot of its class is pinned by this thread or by others that wait for such a slot themselves.
- * WRITE marks it dirty, and waits while it is being stored. A page that cannot make room because its store failed: the store's error. */
+/* *got false (with MP_OK) when PEEK or EASY did not get it. MUST starts the read itself if nobody announced it. WRITE marks the page dirty, and
+ * waits while it is being stored. Errors: the read's (the page stays away and may be tried again); MP_E_BUDGET when every slot of its class is
+ * pinned by this thread or by others that wait for such a slot themselves; a store's, when no page can make room because its store failed. */
 mp_err mp_pager_pin(mp_pager *pager, mp_page page, mp_want want, mp_pin_mode mode, mp_pin *out, bool *got);
 void   mp_pager_unpin(mp_pager *pager, mp_page page);
-/* Will be needed soon: reads start only when no demand read waits. Free to ignore: older hints than the last 64, pages for which there is no room. */
+/* Will be needed soon: reads start only when no demand read waits. Dropped are: hints older than the last 64, and pages for which there is no
+ * room but that of announced, pinned or dirty ones. */
 void   mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n);
-/* Loads pages into free slots until they are full or all are resident (used at start when everything fits). progress may be NULL; nonzero stops it. */
+/* Loads pages into free slots until they are full or all are resident (used at start when everything fits). progress may be NULL; nonzero stops
+ * it (MP_E_CANCELLED). Errors: the first read's. */
 mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done, uint64_t total), void *user);
-/* New budget, both ways, while pages are pinned by others: shrinking evicts or waits for unpins, and gives whole regions back.
- * The caller holds no pins. Errors: MP_E_BUDGET (less than the least: nothing changed; or the ledger has no room to grow), a store's: then it holds what it got to. */
+/* New budget, both ways, while pages are pinned by others: shrinking evicts or waits for unpins, and gives whole regions back. The caller holds
+ * no pins. Errors: MP_E_BUDGET: less than the least (nothing changed), or no room in the ledger to grow; a store's. Then it is what it got to. */
 mp_err mp_pager_resize(mp_pager *pager, uint64_t budget_bytes);
-/* Stores all dirty pages and waits, also for pins for writing of other threads; the caller holds none. Errors: the last store's that failed; the others
- * are stored. */
+/* Stores all dirty pages and waits, also for other threads' pins for writing; the caller holds none. Errors: that of the last store that
+ * failed; all others are done. */
 mp_err mp_pager_flush(mp_pager *pager);
 
 typedef struct mp_pager_stats {

@@ -119,16 +119,21 @@ static mp_pager_cost price(const mp_pager_shape *shape, int classes, uint32_t mi
     return cost;
 }
 
-static mp_err check_config(const mp_pager_config *c) {
-    uint32_t align = c->source.align;
-    if (!c->source.load || (align & (align - 1))) return mp_fail(MP_E_USAGE, "a source that cannot load, or an alignment of %u", align);
+mp_err mp_pager_check(const mp_pager_config *config) {
+    uint32_t align = config->source.align;
+    if (!config->source.load || (align & (align - 1))) return mp_fail(MP_E_USAGE, "pages need a source that loads, with an alignment of 2^n");
+    for (uint32_t p = 0; p < config->pages; p++) {
+        uint64_t bytes = 0;
+        for (int i = 0; i < MP_PAGE_SLICES; i++) bytes += config->desc[p].slice[i].bytes;
+        if (!bytes) return mp_fail(MP_E_USAGE, "page %u has no bytes", p);
+    }
     return MP_OK;
 }
 
 mp_err mp_pager_price(const mp_pager_config *config, uint32_t min_slots, mp_pager_cost *out) {
     mp_pager_shape shape[MP_PAGER_CLASSES];
     *out = (mp_pager_cost){0};
-    mp_err err = check_config(config);
+    mp_err err = mp_pager_check(config);
     if (!err) *out = price(shape, mp_pager_shapes(config, shape), min_slots);
     return err;
 }

@@ -115,6 +115,7 @@ struct mp_pager {
 
 /* ---- pager_class.c: no state, no lock ---- */
 
+mp_err   mp_pager_check(const mp_pager_config *config); /* MP_E_USAGE: no such source or page can be */
 uint64_t mp_pager_unit(const mp_source *source); /* what spans and slots are rounded to */
 /* Where each slice begins inside a slot, and the bytes that the page needs there. offset may be NULL. */
 uint64_t mp_pager_layout(const mp_source *source, const mp_page_desc *desc, uint64_t offset[MP_PAGE_SLICES]);

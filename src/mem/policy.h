@@ -1,4 +1,5 @@
-/* Whom to evict: a small struct of functions. The pager owns no opinion. Called with the pager's lock held: no blocking, no allocation but in open. */
+/* Whom to evict: a small struct of functions. The pager owns no opinion. Called with the pager's lock held: no blocking, no allocation but in
+ * open. */
 #ifndef MP_MEM_POLICY_H
 #define MP_MEM_POLICY_H
 
@@ -10,7 +11,7 @@ typedef struct mp_policy {
     /* A set of n pages is about to be used together (a layer of a token or of a batch). */
     void (*access)(void *self, const uint32_t *pages, uint32_t n);
     void (*loaded)(void *self, uint32_t page);
-    void (*evicted)(void *self, uint32_t page);
+    void (*evicted)(void *self, uint32_t page); /* also of a page whose read failed: it was announced and never loaded */
     /* The best victim among those for which ok(arg, page) holds; UINT32_MAX if none. */
     uint32_t (*victim)(void *self, bool (*ok)(void *arg, uint32_t page), void *arg);
     void (*close)(void *self);
