@@ -97,6 +97,15 @@ mp_ledger_line mp_ledger_get(const mp_ledger *ledger, mp_tier tier, mp_owner own
     return (mp_ledger_line){.used_bytes = line->used, .peak_bytes = line->peak};
 }
 
+void mp_ledger_reset_peaks(mp_ledger *ledger) {
+    pthread_mutex_lock(&ledger->lock);
+    for (int tier = 0; tier < MP_TIER_COUNT; tier++) {
+        ledger->sum[tier].peak = ledger->sum[tier].used;
+        for (int owner = 0; owner < MP_OWN_COUNT; owner++) ledger->line[tier][owner].peak = ledger->line[tier][owner].used;
+    }
+    pthread_mutex_unlock(&ledger->lock);
+}
+
 static void counter_add(counter *c, uint64_t bytes) {
     c->used += bytes;
     if (c->used > c->peak) c->peak = c->used;

@@ -44,6 +44,9 @@ uint64_t mp_ledger_used(const mp_ledger *ledger, mp_tier tier);
 uint64_t mp_ledger_peak(const mp_ledger *ledger, mp_tier tier); /* peak of the tier's sum, not sum of peaks */
 mp_ledger_line mp_ledger_get(const mp_ledger *ledger, mp_tier tier, mp_owner owner);
 
+/* Peaks start again from what is used now: after loading, whose buffers are gone when the large things come. */
+void mp_ledger_reset_peaks(mp_ledger *ledger);
+
 /* Errors: MP_E_BUDGET with need, used and limit in the sentence. */
 mp_err mp_ledger_charge(mp_ledger *ledger, mp_tier tier, mp_owner owner, uint64_t bytes);
 void   mp_ledger_credit(mp_ledger *ledger, mp_tier tier, mp_owner owner, uint64_t bytes);

@@ -14,6 +14,15 @@ typedef struct generation {
     mp_result         r;
 } generation;
 
+/* Does the answer go on from text? Then a leading blank is part of it. */
+static bool goes_on(const mp_tok *tok, const mp_request *req)
+{
+    for (int64_t i = 0; tok && i < req->n_tokens; i++)
+        if (mp_tok_type_of(tok, req->tokens[i]) != MP_TOK_CONTROL)
+            return true;
+    return false;
+}
+
 static mp_err open_generation(generation *g)
 {
     mp_session *s = g->s;
@@ -23,9 +32,11 @@ static mp_err open_generation(generation *g)
         err = mp_stop_open(l, g->req->stop, g->req->n_stop, &g->stop);
     if (!err && !s->text)
         err = MP_NEW(l, MP_OWN_WORK, char, s->text_cap = 4096, &s->text);
-    g->detok = mp_detok_init(g->req->show_special ? MP_TOK_SPECIAL : 0);
+    g->detok = mp_detok_init((g->req->show_special ? MP_TOK_SPECIAL : 0) | (goes_on(s->model->tok, g->req) ? MP_TOK_CONTINUE : 0));
     g->n_valid = s->model->tok ? mp_tok_count(s->model->tok) : s->model->config.vocab; /* rows beyond the vocabulary are padding */
     s->n_out = s->n_text = 0;
+    if (!err)
+        s->text[0] = '\0';
     return err;
 }
 

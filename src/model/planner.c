@@ -264,5 +264,6 @@ mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **
         return err;
     }
     (*out)->plan = p;
+    mp_ledger_reset_peaks((*out)->ledger);
     return MP_OK;
 }
