@@ -176,12 +176,21 @@ static mp_err read_dense(mp_model *m)
     MP_FREE(jobs);
     if (mp_ledger_dry(m->ledger))
         return err;
+    say_if_buffered(m);
     for (int i = 0; i < m->binder.n && !err; i++)
         if (is_vector(m->binder.list[i].dst))
             err = read_vector(m, &m->binder.list[i]);
     for (int i = 0; i < m->binder.n && !err && !m->opt.no_check; i++)
         err = check_finite(m, &m->binder.list[i]);
     return err;
+}
+
+static void say_if_buffered(const mp_model *m)
+{
+    for (int i = 0; i < mp_gguf_files(m->gguf); i++)
+        if (mp_gguf_file(m->gguf, i)->direct_fd < 0)
+            mp_logf(&m->opt.log, MP_LOG_WARN, "%s: its file system refuses direct I/O, so it is read through the page cache, which is dropped after each read: slower, and it counts as memory meanwhile",
+                    mp_gguf_path(m->gguf, i));
 }
 
 static mp_err load_dense(mp_model *m)
