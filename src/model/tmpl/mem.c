@@ -83,7 +83,7 @@ mp_err mp_tmem_extend(mp_tmem *mem, const char *p, size_t n, size_t more, char *
         return MP_OK;
     }
     if (!mem->at || n + more > (size_t)(mem->end - mem->at)) {
-        mp_err err = add_chunk(mem, n + more);
+        mp_err err = add_chunk(mem, n + more + n); /* with room to grow in place */
         if (err) return err;
     }
     *out = mem->at;

@@ -110,13 +110,13 @@ static mp_err parse_block_to(mp_tparser *p, const char *end, mp_tnode **out)
 static mp_err parse_if(mp_tparser *p, mp_tnode *node)
 {
     static const char *const ends[] = { "elif", "else", "endif", NULL };
-    mp_err err = mp_tp_tuple(p, false, NULL, &node->a);
+    mp_err err = mp_tp_tuple(p, false, &node->a);
     if (!err) err = parse_block(p, ends, &node->body);
     while (!err && mp_tp_skip_name(p, "elif")) {
         err = mp_tp_new(p, MP_TN_IF, &node->orelse);
         if (err) return err;
         node = node->orelse;
-        err = mp_tp_tuple(p, false, NULL, &node->a);
+        err = mp_tp_tuple(p, false, &node->a);
         if (!err) err = parse_block(p, ends, &node->body);
     }
     if (!err && mp_tp_skip_name(p, "else")) return parse_block_to(p, "endif", &node->orelse);
@@ -126,9 +126,9 @@ static mp_err parse_if(mp_tparser *p, mp_tnode *node)
 static mp_err parse_for(mp_tparser *p, mp_tnode *node)
 {
     static const char *const ends[] = { "endfor", "else", NULL };
-    mp_err err = mp_tp_target(p, false, "in", &node->a);
+    mp_err err = mp_tp_target(p, false, &node->a);
     if (!err) err = expect_name(p, "in");
-    if (!err) err = mp_tp_tuple(p, false, "recursive", &node->b);
+    if (!err) err = mp_tp_tuple(p, false, &node->b);
     if (!err && mp_tp_skip_name(p, "if")) err = mp_tp_expr(p, true, &node->c);
     if (err) return err;
     node->flag = mp_tp_skip_name(p, "recursive");
@@ -143,9 +143,9 @@ static mp_err parse_for(mp_tparser *p, mp_tnode *node)
 
 static mp_err parse_set(mp_tparser *p, mp_tnode *node)
 {
-    mp_err err = mp_tp_target(p, true, NULL, &node->a);
+    mp_err err = mp_tp_target(p, true, &node->a);
     if (err) return err;
-    if (mp_tp_skip(p, MP_TT_ASSIGN)) return mp_tp_tuple(p, true, NULL, &node->b);
+    if (mp_tp_skip(p, MP_TT_ASSIGN)) return mp_tp_tuple(p, true, &node->b);
     node->kind = MP_TN_SETBLOCK;
     err = mp_tp_filters(p, NULL, false, &node->b);
     return err ? err : parse_block_to(p, "endset", &node->body);
@@ -173,6 +173,7 @@ static mp_err parse_signature(mp_tparser *p, mp_tnode **list)
         if (!err) err = new_param(p, &param);
         if (!err && mp_tp_skip(p, MP_TT_ASSIGN)) err = mp_tp_expr(p, true, &param->b);
         else if (!err && previous && previous->b) err = mp_tp_fail(p, "a default, as the parameter before has one");
+        if (!err && !param->b && mp_tv_is_text(param->a->name, "caller")) err = mp_tp_fail(p, "a default for a parameter named caller");
         if (err) return err;
         *tail = previous = param;
         tail = &param->next;
@@ -302,7 +303,7 @@ static mp_err parse_variable(mp_tparser *p, mp_tnode **out)
     mp_err err = mp_tp_new(p, MP_TN_PRINT, out);
     if (err) return err;
     p->tok++;
-    err = mp_tp_tuple(p, true, NULL, &(*out)->list);
+    err = mp_tp_tuple(p, true, &(*out)->list);
     return err ? err : mp_tp_expect(p, MP_TT_VAR_END);
 }
 

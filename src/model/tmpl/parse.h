@@ -22,10 +22,10 @@ mp_err mp_tp_expect(mp_tparser *p, mp_ttok_kind kind);
 mp_err mp_tp_name(mp_tparser *p, mp_tv *out); /* the text of a name token */
 mp_err mp_tp_new(mp_tparser *p, mp_tnode_kind kind, mp_tnode **out);
 
-/* Expressions. cond: whether "a if b else c" may stand here. end_name: a word that ends a tuple, or NULL. */
+/* Expressions. cond: whether "a if b else c" may stand here. */
 mp_err mp_tp_expr(mp_tparser *p, bool cond, mp_tnode **out);
-mp_err mp_tp_tuple(mp_tparser *p, bool cond, const char *end_name, mp_tnode **out);
-mp_err mp_tp_target(mp_tparser *p, bool namespaces, const char *end_name, mp_tnode **out);
+mp_err mp_tp_tuple(mp_tparser *p, bool cond, mp_tnode **out);
+mp_err mp_tp_target(mp_tparser *p, bool namespaces, mp_tnode **out);
 mp_err mp_tp_primary(mp_tparser *p, bool namespaces, mp_tnode **out);
 mp_err mp_tp_filters(mp_tparser *p, mp_tnode *value, bool inline_first, mp_tnode **out);
 #endif

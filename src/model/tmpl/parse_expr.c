@@ -318,7 +318,7 @@ static mp_err parse_brackets(mp_tparser *p, mp_tnode **out)
     if (err) return err;
     p->tok++;
     if (p->tok->kind == MP_TT_RPAREN) err = mp_tp_new(p, MP_TN_TUPLE, out);
-    else err = mp_tp_tuple(p, true, NULL, out);
+    else err = mp_tp_tuple(p, true, out);
     p->depth--;
     return err ? err : mp_tp_expect(p, MP_TT_RPAREN);
 }
@@ -495,10 +495,10 @@ mp_err mp_tp_expr(mp_tparser *p, bool cond, mp_tnode **out)
 
 /* ---- tuples and targets ---- */
 
-static bool at_tuple_end(const mp_tparser *p, const char *end_name)
+static bool at_tuple_end(const mp_tparser *p)
 {
     mp_ttok_kind k = p->tok->kind;
-    return k == MP_TT_VAR_END || k == MP_TT_BLOCK_END || k == MP_TT_RPAREN || (end_name && mp_tp_at_name(p, end_name));
+    return k == MP_TT_VAR_END || k == MP_TT_BLOCK_END || k == MP_TT_RPAREN;
 }
 
 typedef enum element { EXPR, EXPR_WITHOUT_COND, TARGET, TARGET_OR_NAMESPACE } element;
@@ -510,13 +510,13 @@ static mp_err parse_element(mp_tparser *p, element what, mp_tnode **out)
 }
 
 /* One element, or several with commas between them. */
-static mp_err parse_elements(mp_tparser *p, element what, const char *end_name, mp_tnode **out)
+static mp_err parse_elements(mp_tparser *p, element what, mp_tnode **out)
 {
     mp_tnode *first = NULL, *last = NULL, *tuple = NULL;
     bool comma = false;
     mp_err err = MP_OK;
     *out = NULL;
-    while (!err && !at_tuple_end(p, end_name)) {
+    while (!err && !at_tuple_end(p)) {
         mp_tnode *part = NULL;
         err = parse_element(p, what, &part);
         if (!err) append(&first, &last, part);
@@ -533,9 +533,9 @@ static mp_err parse_elements(mp_tparser *p, element what, const char *end_name, 
     return MP_OK;
 }
 
-mp_err mp_tp_tuple(mp_tparser *p, bool cond, const char *end_name, mp_tnode **out)
+mp_err mp_tp_tuple(mp_tparser *p, bool cond, mp_tnode **out)
 {
-    return parse_elements(p, cond ? EXPR : EXPR_WITHOUT_COND, end_name, out);
+    return parse_elements(p, cond ? EXPR : EXPR_WITHOUT_COND, out);
 }
 
 static mp_err make_target(mp_tparser *p, mp_tnode *node)
@@ -551,8 +551,8 @@ static mp_err make_target(mp_tparser *p, mp_tnode *node)
     return MP_OK;
 }
 
-mp_err mp_tp_target(mp_tparser *p, bool namespaces, const char *end_name, mp_tnode **out)
+mp_err mp_tp_target(mp_tparser *p, bool namespaces, mp_tnode **out)
 {
-    mp_err err = parse_elements(p, namespaces ? TARGET_OR_NAMESPACE : TARGET, end_name, out);
+    mp_err err = parse_elements(p, namespaces ? TARGET_OR_NAMESPACE : TARGET, out);
     return err ? err : make_target(p, *out);
 }

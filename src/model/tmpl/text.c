@@ -245,7 +245,7 @@ static bool is_alpha(uint32_t c)
     return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO;
 }
 
-static bool char_is(uint32_t c, mp_text_class what)
+bool mp_text_char_is(uint32_t c, mp_text_class what)
 {
     switch (what) {
     case MP_TEXT_ALPHA: return is_alpha(c);
@@ -279,6 +279,6 @@ bool mp_text_is(mp_tv s, mp_text_class what)
     int len;
     if (what >= MP_TEXT_IS_UPPER) return case_is(s, what);
     for (const char *p = s.s, *end = s.s + s.n; p < end; p += len)
-        if (!char_is(mp_text_decode(p, end, &len), what)) return false;
+        if (!mp_text_char_is(mp_text_decode(p, end, &len), what)) return false;
     return s.n > 0 || what == MP_TEXT_ASCII;
 }

@@ -34,6 +34,7 @@ typedef enum mp_text_class {
     MP_TEXT_IS_LOWER, MP_TEXT_IS_TITLE,
 } mp_text_class;
 bool mp_text_is(mp_tv s, mp_text_class what);
+bool mp_text_char_is(uint32_t code, mp_text_class what); /* up to MP_TEXT_ASCII */
 
 /* Replaces up to count (< 0: all) of old by new. */
 mp_err mp_text_replace(mp_tbuf *buf, mp_tv s, mp_tv old, mp_tv new_text, int64_t count);
