@@ -164,6 +164,14 @@ static int read_threads(uint64_t bytes)
     return n < READ_THREADS ? (int)n : READ_THREADS;
 }
 
+static void say_if_buffered(const mp_model *m)
+{
+    for (int i = 0; i < mp_gguf_files(m->gguf); i++)
+        if (mp_gguf_file(m->gguf, i)->direct_fd < 0)
+            mp_logf(&m->opt.log, MP_LOG_WARN, "%s: its file system refuses direct I/O, so it is read through the page cache, which is dropped after each read: slower, and it counts as memory meanwhile",
+                    mp_gguf_path(m->gguf, i));
+}
+
 static mp_err read_dense(mp_model *m)
 {
     mp_io_job *jobs;
@@ -183,14 +191,6 @@ static mp_err read_dense(mp_model *m)
     for (int i = 0; i < m->binder.n && !err && !m->opt.no_check; i++)
         err = check_finite(m, &m->binder.list[i]);
     return err;
-}
-
-static void say_if_buffered(const mp_model *m)
-{
-    for (int i = 0; i < mp_gguf_files(m->gguf); i++)
-        if (mp_gguf_file(m->gguf, i)->direct_fd < 0)
-            mp_logf(&m->opt.log, MP_LOG_WARN, "%s: its file system refuses direct I/O, so it is read through the page cache, which is dropped after each read: slower, and it counts as memory meanwhile",
-                    mp_gguf_path(m->gguf, i));
 }
 
 static mp_err load_dense(mp_model *m)
