@@ -31,6 +31,8 @@ void mp_layer_bind(mp_binder *b, const mp_config *c, mp_qk_norm norm, mp_layer *
     l->is_moe = c->experts > 0 && mp_bind_has_experts(b);
     if (l->is_moe)
         mp_moe_bind(b, c, &l->moe);
+    else if (c->ff <= 0 && !b->err)
+        b->err = mp_fail(MP_E_MODEL, "the metadata lack '%s.feed_forward_length'", c->arch);
     else
         mp_mlp_bind(b, "", c->width, c->ff, &l->mlp);
 }

@@ -96,7 +96,7 @@ static mp_err read_rope(const mp_gguf *g, const char *arch, mp_config *c)
     mp_config_float(g, arch, "rope.scaling.yarn_beta_slow", &r->beta_slow);
     if (mp_config_float(g, arch, "rope.scaling.factor", &factor) || mp_config_float(g, arch, "rope.scale_linear", &factor))
         r->factor = factor > 0 ? factor : 1.0;
-    if (r->dims <= 0 || r->dims > c->head_dim || r->dims % 2 || !(r->base > 0))
+    if (r->dims <= 0 || r->dims > c->head_dim || r->dims % 2 || !(r->base > 0) || isinf(r->base))
         return mp_fail(MP_E_MODEL, "the rotary settings are not usable (%d dimensions of %d, base %g)", r->dims, c->head_dim, r->base);
     key_of(arch, "rope.scaling.type", key);
     bool typed = mp_gguf_str(g, key, &type);

@@ -39,11 +39,22 @@ static mp_err open_tokenizer(mp_model *m)
     return err;
 }
 
+/* Before memory is taken for their descriptions: experts that could not be in the file, not even at half a bit a weight. */
+static mp_err check_expert_count(const mp_model *m)
+{
+    const mp_config *c = &m->config;
+    if ((double)c->layers * c->experts * c->width * c->expert_ff * 3 / 16 <= (double)mp_gguf_bytes(m->gguf))
+        return MP_OK;
+    return mp_fail(MP_E_MODEL, "the metadata of '%s' ask for %d experts in each of %d layers, more than the file can hold", c->arch, c->experts, c->layers);
+}
+
 static mp_err bind_all(mp_model *m)
 {
     mp_binder *b = &m->binder;
     const mp_config *c = &m->config;
-    mp_err err = mp_binder_open(m->ledger, m->gguf, (uint32_t)c->layers * (uint32_t)c->experts, b);
+    mp_err err = check_expert_count(m);
+    if (!err)
+        err = mp_binder_open(m->ledger, m->gguf, (uint32_t)c->layers * (uint32_t)c->experts, b);
     if (!err)
         err = MP_NEW(m->ledger, MP_OWN_WORK, mp_layer, (size_t)c->layers, &m->layers);
     if (err)
