@@ -1,5 +1,7 @@
 /* moped bench: speed over budgets and threads. Every measurement runs in a child, because the peak of memory is a process's. */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -12,6 +14,8 @@
 #include "app/text.h"
 #include "base/size.h"
 
+enum { POLL_MS = 200 };
+
 /* The child: measures, writes its object into the pipe, and leaves with the exit code. */
 static int child(const app_bench_job *job, app_ui *ui, int fd) {
     json_t *run = NULL;
@@ -23,18 +27,24 @@ static int child(const app_bench_job *job, app_ui *ui, int fd) {
     return app_report(e);
 }
 
-/* What a child wrote, or NULL. */
-static json_t *collect(int fd) {
+/* What a child wrote, or NULL. A signal that reached only us is passed on: the child ends by itself then. */
+static json_t *collect(int fd, pid_t pid) {
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    while (!app_signal() && poll(&ready, 1, POLL_MS) <= 0) {} /* it writes once, at its end */
+    if (app_signal()) kill(pid, app_signal());
     FILE *from = fdopen(fd, "r");
     json_t *o = from ? json_loadf(from, 0, NULL) : NULL;
     if (from) fclose(from);
     return o;
 }
 
+/* The child's exit code, or what to report when it was killed. */
 static int wait_for(pid_t pid) {
     int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {} /* the child got the same Ctrl-C and ends by itself */
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) kill(pid, app_signal());
+    if (WIFEXITED(status)) return WEXITSTATUS(status);
+    return app_report(mp_fail(MP_E_FAILED, "the measuring process was killed by signal %d%s", WTERMSIG(status),
+                              WTERMSIG(status) == SIGKILL ? ": probably there was no more memory" : ""));
 }
 
 /* *out: the object of this run, NULL when the child failed (it has said why). Returns the exit code. */
@@ -50,7 +60,7 @@ static int run_child(const app_bench_job *job, app_ui *ui, json_t **out) {
         _exit(child(job, ui, ends[1]));
     }
     close(ends[1]);
-    *out = collect(ends[0]);
+    *out = collect(ends[0], pid);
     int code = wait_for(pid);
     if (code == APP_EXIT_FINE && !*out) code = app_report(mp_fail(MP_E_FAILED, "the measuring process left without a result"));
     return code;

@@ -28,6 +28,13 @@ static mp_err answer_once(app_runner *r, const char *text, size_t n) {
     return e;
 }
 
+/* Files and pipes usually end with a newline that nobody meant: it goes, as llama.cpp does it. */
+static void cut_newline(const app_flags *flags, const char *word, char *text, size_t *n) {
+    const char *prompt = app_text(flags, F_PROMPT);
+    bool typed = word || (prompt && strcmp(prompt, text) == 0);
+    if (!typed && *n > 0 && text[*n - 1] == '\n') text[--*n] = '\0';
+}
+
 static mp_err open_runner(app_runner *r, const moped_options *options, app_ui *ui) {
     uint64_t start = mp_now_ns();
     mp_err e = app_model_open(options, ui, &r->model);
@@ -59,12 +66,15 @@ int app_run(app_flags *flags) {
     mp_err e = app_model_path(flags, true, &path);
     if (!e) e = app_options(flags, &ui, &options);
     if (!e) e = app_input_text(flags, word, &text, &n);
+    if (text) cut_newline(flags, word, text, &n);
     if (!e && !text && app_on(flags, F_JSON)) e = mp_fail(MP_E_USAGE, "--json answers once: give -p TEXT, -f FILE, or text on standard input");
     if (!e) {
         options.path = path;
         app_options_bandwidth(&options);
         e = open_runner(&r, &options, &ui);
     }
+    if (!e && r.chat.raw && app_given(flags, F_SYSTEM))
+        fputs("moped: --system-prompt has no effect without a chat template\n", stderr);
     if (!e && text) e = answer_once(&r, text, n);
     if (!e && !text) r.stream = true, code = app_repl(&r);
     close_runner(&r);

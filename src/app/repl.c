@@ -239,6 +239,7 @@ int app_repl(app_runner *runner) {
     repl r = {.runner = runner};
     bool warned = false;
     if (!open_editor(&r)) return close_editor(&r), app_report(mp_fail(MP_E_FAILED, "the terminal cannot be edited"));
+    if (runner->chat.raw) fputs("There is no chat template in use: it goes on with your text.\n", stderr);
     fputs("/help lists what there is besides talking.\n", stderr);
     while (!r.leave) {
         char *entry = read_entry(&r);

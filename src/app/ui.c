@@ -66,22 +66,25 @@ static void ready_line(moped_model *model, const app_ui *ui) {
             mp_size_format(m.plan_peak_bytes, c), off);
 }
 
+/* The plan and ram lines. Errors: as moped_plan. */
+static mp_err tell_plan(const moped_options *options) {
+    char size[MP_SIZE_TEXT];
+    moped_plan_info plan;
+    mp_err e = moped_plan(options, &plan);
+    if (e && e != MOPED_E_BUDGET) return e;
+    app_plan_line(stderr, &plan);
+    fputc('\n', stderr);
+    if (!e && plan.budget_chosen)
+        fprintf(stderr, "ram    no --ram given: taking %s, what is free less the headroom\n", mp_size_format(plan.budget_bytes, size));
+    return e;
+}
+
 mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **out) {
     moped_options o = *options;
-    moped_plan_info plan;
     *out = NULL;
     ui->start_ns = mp_now_ns();
-    mp_err e = moped_plan(&o, &plan);
-    if (e && e != MOPED_E_BUDGET) return e;
-    if (ui->show) {
-        app_plan_line(stderr, &plan);
-        fputc('\n', stderr);
-    }
+    mp_err e = ui->show ? tell_plan(&o) : MP_OK; /* nobody looks: opening plans by itself */
     if (e) return e;
-    if (ui->show && plan.budget_chosen) {
-        char size[MP_SIZE_TEXT];
-        fprintf(stderr, "ram    no --ram given: taking %s, what is free less the headroom\n", mp_size_format(plan.budget_bytes, size));
-    }
     o.progress = on_progress;
     o.user = ui;
     e = moped_model_open(&o, out);

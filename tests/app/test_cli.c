@@ -246,7 +246,7 @@ TEST(prompts_come_from_everywhere) {
     if (f) fputs("the thin", f), fclose(f);
     const char *rest = "-n|12|--temp|0|--ignore-eos";
     proc_result a = moped(text("run|%s|-p|the thin|%s", mixtral, rest)), b = moped(text("run|%s|-f|%s|%s", mixtral, path, rest));
-    proc_result c = moped(text("run|%s|the thin|%s", mixtral, rest)), d = proc_line(MOPED_PROGRAM, text("run|%s|%s", mixtral, rest), "the thin");
+    proc_result c = moped(text("run|%s|the thin|%s", mixtral, rest)), d = proc_line(MOPED_PROGRAM, text("run|%s|%s", mixtral, rest), "the thin\n");
     setenv("MOPED_PROMPT", "the thin", 1);
     setenv("MOPED_MODEL", mixtral, 1);
     proc_result e = moped(text("run|%s", rest));
@@ -390,6 +390,18 @@ TEST(bench_reports_every_run) {
     proc_free(&r);
 }
 
+/* Only the parent gets the signal: it must pass it on, or the measuring child would go on alone. */
+TEST(bench_passes_signals_on) {
+    proc p;
+    char some[256];
+    REQUIRE(proc_start(MOPED_PROGRAM, text("bench|%s|-p|64|-n|64|-r|1000|--ram|1G,1G,1G,1G,1G,1G", mixtral), 0, &p));
+    CHECK(proc_read(&p, some, sizeof some, 20) >= 20); /* the head of the table: children come next */
+    kill(p.pid, SIGINT);
+    proc_result r = proc_finish(&p);
+    CHECK_EQ(r.code, 130);
+    proc_free(&r);
+}
+
 TEST(dry_run_says_where_values_come_from) {
     setenv("MOPED_RAM", "2G", 1);
     json_t *o = OBJECT("run|--dry-run|--json|-c|99", 0);
@@ -482,6 +494,7 @@ int main(void) {
     RUN(templates_are_rendered_exactly);
     RUN(perplexity_of_a_text);
     RUN(bench_reports_every_run);
+    RUN(bench_passes_signals_on);
     RUN(dry_run_says_where_values_come_from);
     RUN(a_chat_on_a_terminal);
     RUN(leaving_a_chat);

@@ -257,6 +257,25 @@ TEST(help_and_dry_run_name_every_flag) {
     app_flags_deinit(&f);
 }
 
+/* roff writes a dash of a name as "\-". */
+TEST(the_man_page_names_every_flag) {
+    FILE *f = fopen(MOPED_SOURCE_DIR "/docs/man/moped.1", "r");
+    REQUIRE(f != NULL);
+    char *page = calloc(1, 1 << 20);
+    REQUIRE(page != NULL && fread(page, 1, (1 << 20) - 1, f) > 0);
+    fclose(f);
+    const app_flag *flag;
+    for (size_t i = 0; (flag = app_flag_at(i)) != NULL; i++) {
+        char name[128] = "\\-\\-";
+        for (const char *c = flag->name; *c; c++) {
+            size_t n = strlen(name);
+            snprintf(name + n, sizeof name - n, "%s%c", *c == '-' ? "\\" : "", *c);
+        }
+        if (!strstr(page, name)) printf("  the page lacks %s\n", name), CHECK(false);
+    }
+    free(page);
+}
+
 int main(void) {
     char path[128];
     if (!mkdtemp(folder)) return 1;
@@ -278,6 +297,7 @@ int main(void) {
     RUN(distances);
     RUN(the_table_is_sound);
     RUN(help_and_dry_run_name_every_flag);
+    RUN(the_man_page_names_every_flag);
     snprintf(path, sizeof path, "%s/moped/config", folder);
     remove(path);
     *strrchr(path, '/') = '\0';
