@@ -421,7 +421,7 @@ moped_status moped_template_render(const char *tmpl, const char *json, const cha
     if (!err)
         err = mp_tmpl_compile(ledger, tmpl, strlen(tmpl), &t);
     if (!err)
-        err = mp_tmpl_render(ledger, t, json, strlen(json), &limits, &out, n);
+        err = mp_tmpl_render(t, json, strlen(json), &limits, &out, n);
     if (!err) {
         *text = malloc(*n + 1); /* the caller's, beyond this ledger's life */
         if (*text)

@@ -171,11 +171,7 @@ void mp_sampler_reset(mp_sampler *s)
     s->last_prob = 0;
 }
 
-void mp_sampler_seek(mp_sampler *s, uint64_t position)
-{
-    mp_sampler_reset(s);
-    s->position = position;
-}
+void mp_sampler_seek(mp_sampler *s, uint64_t position) { s->position = position; }
 
 float mp_sampler_last_prob(const mp_sampler *s) { return s->last_prob; }
 
@@ -375,16 +371,22 @@ static size_t filter_min_p(cand *c, size_t n, float threshold)
     return kept;
 }
 
-/* The sum of exp((x - max) / temperature) over all ids, chunk by chunk; each chunk's share stays in chunk_sum. */
+/* prob = exp((x - max) / temperature) for one chunk of len <= CHUNK logits; returns the sum. */
+static double weigh_chunk(mp_sampler *s, const float *x, int32_t len, float max, float temperature)
+{
+    if (temperature == 1) return (double)s->kern->exp_sum(s->prob, x, max, len);
+    float inv = 1 / temperature;
+    s->kern->scale_mul(s->scaled, x, inv, NULL, len);
+    return (double)s->kern->exp_sum(s->prob, s->scaled, max * inv, len);
+}
+
+/* The sum of that over all ids; each chunk's share stays in chunk_sum. */
 static double sum_all(mp_sampler *s, const float *logits, int32_t n_valid, float max, float temperature)
 {
     double sum = 0;
-    float inv = 1 / temperature;
     for (int32_t k = 0; k * CHUNK < n_valid; k++) {
-        const float *x = logits + k * CHUNK;
         int32_t len = n_valid - k * CHUNK < CHUNK ? n_valid - k * CHUNK : CHUNK;
-        for (int32_t i = 0; i < len; i++) s->scaled[i] = (x[i] - max) * inv;
-        s->chunk_sum[k] = (double)s->kern->exp_sum(s->prob, s->scaled, 0, len);
+        s->chunk_sum[k] = weigh_chunk(s, logits + k * CHUNK, len, max, temperature);
         sum += s->chunk_sum[k];
     }
     return sum;
@@ -437,11 +439,8 @@ static int32_t draw_all(mp_sampler *s, const float *logits, int32_t n_valid, flo
     double sum = sum_all(s, logits, n_valid, max, s->p.temperature), target = u * sum;
     int32_t last = (n_valid - 1) / CHUNK, k = 0;
     while (k < last && target > s->chunk_sum[k]) target -= s->chunk_sum[k++];
-    const float *x = logits + k * CHUNK;
     int32_t len = n_valid - k * CHUNK < CHUNK ? n_valid - k * CHUNK : CHUNK, pick = -1;
-    float inv = 1 / s->p.temperature;
-    for (int32_t i = 0; i < len; i++) s->scaled[i] = (x[i] - max) * inv;
-    s->kern->exp_sum(s->prob, s->scaled, 0, len);
+    weigh_chunk(s, logits + k * CHUNK, len, max, s->p.temperature);
     for (int32_t i = 0; i < len && (pick < 0 || target > 0); i++) {
         if (!(s->prob[i] > 0)) continue;
         pick = i;

@@ -50,7 +50,8 @@ void mp_sampler_accept(mp_sampler *sampler, int32_t id);
 /* Forgets history and position: the next pick is as after open. */
 void mp_sampler_reset(mp_sampler *sampler);
 
-/* Same, but the random stream starts at `position`: for resuming a text whose earlier tokens were drawn by another sampler. */
+/* The random stream goes on at `position`; history stays. For a prompt whose tokens were accepted for the penalties' sake, and for
+ * resuming a text whose earlier tokens were drawn by another sampler. */
 void mp_sampler_seek(mp_sampler *sampler, uint64_t position);
 
 /* Picks one of the first n_valid ids from logits[n_valid] (changed in place by bias and penalties); 1 <= n_valid <= vocab.

@@ -322,6 +322,11 @@ TEST(penalties_follow_the_formula)
     CHECK_NEAR(x[2], 3, 0);
     CHECK_NEAR(x[3], 3.5, 0);
 
+    float again[8] = { 4, -2, 3, 3.5f, 0, 1, 1, 1 };
+    mp_sampler_seek(sampler, 0); /* the random stream only */
+    CHECK_EQ(mp_sampler_pick(sampler, again, 8, &id), MP_OK);
+    CHECK_NEAR(again[0], x[0], 0);
+
     float y[8] = { 4, -2, 3, 3.5f, 0, 1, 1, 1 };
     mp_sampler_reset(sampler);
     CHECK_EQ(mp_sampler_pick(sampler, y, 8, &id), MP_OK);

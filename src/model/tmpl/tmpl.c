@@ -57,17 +57,16 @@ static mp_err render(mp_tr *r, const mp_tmpl *tmpl, const char *json, size_t n)
     return err ? err : mp_texec(r, frame, tmpl->body);
 }
 
-mp_err mp_tmpl_render(mp_ledger *ledger, const mp_tmpl *tmpl, const char *json, size_t n, const mp_tmpl_limits *limits,
-                      char **out, size_t *out_n)
+mp_err mp_tmpl_render(const mp_tmpl *tmpl, const char *json, size_t n, const mp_tmpl_limits *limits, char **out, size_t *out_n)
 {
     mp_tr r = { .limits = with_defaults(limits, n), .line = 1 };
     *out = NULL;
     *out_n = 0;
-    mp_tmem_init(ledger, r.limits.memory_bytes, &r.mem);
+    mp_tmem_init(tmpl->mem.ledger, r.limits.memory_bytes, &r.mem);
     mp_tbuf text = { .mem = &r.mem, .limit_bytes = r.limits.output_bytes };
     r.out = &text;
     mp_err err = render(&r, tmpl, json, n);
-    if (!err) err = mp_alloc(ledger, MP_OWN_TOKENIZER, text.n + 1, (void **)(void *)out);
+    if (!err) err = mp_alloc(tmpl->mem.ledger, MP_OWN_TOKENIZER, text.n + 1, (void **)(void *)out);
     if (!err) {
         if (text.n) memcpy(*out, text.p, text.n);
         *out_n = text.n;

@@ -27,7 +27,7 @@ typedef struct mp_tmpl_limits {
     int64_t  now_unix;     /* what strftime_now formats, as seconds since 1970 in UTC; 0 = the system's local time now */
 } mp_tmpl_limits;
 
-/* Compiles n bytes of template text. Errors: MP_E_MODEL with the line number and what is wrong, for text that is not UTF-8 or not
+/* Compiles n bytes of template text; keeps the ledger for what renders need. Errors: MP_E_MODEL with the line number and what is wrong, for text that is not UTF-8 or not
  * a template that this interpreter knows; MP_E_BUDGET. Memory: as TOKENIZER. Free with mp_tmpl_close. */
 mp_err mp_tmpl_compile(mp_ledger *ledger, const char *text, size_t n, mp_tmpl **out);
 void   mp_tmpl_close(mp_tmpl **tmpl);
@@ -37,6 +37,5 @@ void   mp_tmpl_close(mp_tmpl **tmpl);
  * Errors: MP_E_USAGE when json is not a JSON object; MP_E_FAILED with the template's own words when it calls raise_exception;
  * MP_E_MODEL when the template does what Python would refuse, or passes a limit (the sentence says the line); MP_E_BUDGET.
  * Threads: any number of renders of one mp_tmpl at once. */
-mp_err mp_tmpl_render(mp_ledger *ledger, const mp_tmpl *tmpl, const char *json, size_t n, const mp_tmpl_limits *limits,
-                      char **out, size_t *out_n);
+mp_err mp_tmpl_render(const mp_tmpl *tmpl, const char *json, size_t n, const mp_tmpl_limits *limits, char **out, size_t *out_n);
 #endif
