@@ -5,7 +5,7 @@
 #include "base/size.h"
 #include "model/session.h"
 
-enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 512, RUN_OVERHEAD = 2 << 20 };
+enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 512, RUN_OVERHEAD = 2 << 20, MARGIN = 1 << 20 /* what a process holds before it opens a model varies by 200 KB from run to run */ };
 
 /* What one generation takes beside the session itself: sampler, text, stop strings. */
 static uint64_t generation_bytes(const mp_model *m, int64_t ctx)
@@ -134,7 +134,7 @@ static uint64_t with_slack(uint64_t sum_bytes)
 {
     uint64_t bytes = sum_bytes + (512u << 10), least = bytes + (4u << 20), share = bytes + bytes / 199 + 1;
     uint64_t sum = share < least ? share : least;
-    return (sum + (1u << 20) - 1) >> 20 << 20; /* whole MiB, so that what is named can be given */
+    return ((sum + (1u << 20) - 1) >> 20 << 20) + MARGIN; /* whole MiB, so that what is named can be given */
 }
 
 /* What the pager takes beside its slots: threads, tables. They stay charged until its slots are decided. */
