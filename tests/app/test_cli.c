@@ -4,13 +4,14 @@
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 
 #include "support/proc.h"
 #include "test.h"
 
 #define TINY "golden/tiny/"
 static char scratch[] = "/tmp/moped-test-cli-XXXXXX";
-static char mixtral[512], stories[512];
+static char mixtral[512], stories[512], chatty[512];
 static bool have_stories;
 
 /* printf into a ring of buffers, for building command lines. */
@@ -412,6 +413,90 @@ TEST(dry_run_says_where_values_come_from) {
     json_decref(o);
 }
 
+/* A copy of a tiny model with a chat template put into its metadata, before all other keys. What is inserted is a multiple of the
+ * alignment (the template ends in a comment of the right length), so that the tensors keep their distances. */
+static bool write_chat_model(const char *path) {
+    enum { HEAD = 24, KEYS_AT = 16, ALIGN = 32, STRING = 8 };
+    static const char KEY[] = "tokenizer.chat_template";
+    static const char TEMPLATE[] = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<answer>{% endif %}"
+                                   "{% if enable_thinking is defined %}[{{ enable_thinking }}]{% endif %}{#";
+    size_t fixed = 8 + strlen(KEY) + 4 + 8 + strlen(TEMPLATE) + 2, pad = (ALIGN - fixed % ALIGN) % ALIGN;
+    uint64_t n_key = strlen(KEY), n_value = strlen(TEMPLATE) + pad + 2, keys = 0;
+    uint32_t type = STRING;
+    static unsigned char file[1 << 20];
+    FILE *f = fopen(MOPED_SOURCE_DIR "/tests/" TINY "qwen3moe.gguf", "rb");
+    size_t n = f ? fread(file, 1, sizeof file, f) : 0;
+    if (f) fclose(f);
+    f = fopen(path, "wb");
+    if (n <= HEAD || !f) return false;
+    memcpy(&keys, file + KEYS_AT, sizeof keys);
+    keys++;
+    memcpy(file + KEYS_AT, &keys, sizeof keys);
+    fwrite(file, 1, HEAD, f);
+    fwrite(&n_key, 8, 1, f), fwrite(KEY, 1, n_key, f), fwrite(&type, 4, 1, f), fwrite(&n_value, 8, 1, f);
+    fprintf(f, "%s%*s#}", TEMPLATE, (int)pad, "");
+    fwrite(file + HEAD, 1, n - HEAD, f);
+    return fclose(f) == 0;
+}
+
+static long long count_of(const char *line) {
+    json_t *o = OBJECT(line, 0);
+    long long n = (long long)json_array_size(json_object_get(o, "tokens"));
+    json_decref(o);
+    return n;
+}
+
+/* A prompt is the user's turn of the template, with the system's before it; --no-chat leaves it as it is. */
+TEST(prompts_go_through_the_template) {
+    static const struct { const char *flags, *rendered; } CASES[] = {
+        {"", "<user>hello<answer>"},
+        {"-sys|be nice", "<system>be nice<user>hello<answer>"},
+        {"--thinking|off", "<user>hello<answer>[False]"},
+        {"--thinking|on", "<user>hello<answer>[True]"},
+        {"--no-chat", "hello"},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        json_t *o = OBJECT(text("run|%s|-p|hello|-n|1|--json|%s", chatty, CASES[i].flags), 0);
+        CHECK_EQ(json_integer_value(at_path(o, "prompt_tokens")), count_of(text("tokenize|%s|-p|%s|--json", chatty, CASES[i].rendered)));
+        json_decref(o);
+    }
+    FAILS(text("run|%s|-p|''", chatty), 2, "empty");
+}
+
+/* Two turns, of which the second reuses the first; saving, clearing, loading, and answering again. */
+TEST(a_chat_of_several_turns) {
+    enum { SEEN = 1 << 18 };
+    char *seen = calloc(1, SEEN), path[128];
+    static const struct { const char *type, *want; } SAID[] = {
+        {"thin\\\rthing\r", "\n> "}, {"/stats\r", "(0 reused)"}, {"and then\r", "\n> "}, {"/stats\r", "finish: length"},
+        {"/save %s\r", "> "}, {"/clear\r", "> "}, {"/load %s\r", "4 turns"}, {"/regen\r", "\n> "}, {"/save %s\r", "> "},
+        {"/set top-p 7\r", "must be from 0 to 1"}, {"/set ram 1G\r", "fixed"}, {"/load /no/such\r", "cannot open"},
+    };
+    proc p;
+    snprintf(path, sizeof path, "%s/chat.json", scratch);
+    REQUIRE(seen && proc_start_terminal(MOPED_PROGRAM, text("run|%s|-n|4|--ignore-eos|-s|3", chatty), &p));
+    CHECK(proc_expect(&p, "> ", seen, SEEN));
+    for (size_t i = 0; i < sizeof SAID / sizeof *SAID; i++) {
+        char line[256];
+        const char *at = strstr(SAID[i].type, "%s");
+        snprintf(line, sizeof line, "%.*s%s%s", (int)(at ? at - SAID[i].type : (long)strlen(SAID[i].type)), SAID[i].type, at ? path : "", at ? at + 2 : "");
+        CHECK(proc_type(&p, line));
+        if (!proc_expect(&p, SAID[i].want, seen, SEEN)) printf("  after %s: %s\n", SAID[i].type, seen), CHECK(false);
+    }
+    CHECK(proc_type(&p, "/bye\r"));
+    while (proc_more(&p, seen, SEEN)) {}
+    proc_result r = proc_finish(&p);
+    CHECK_EQ(r.code, 0);
+    proc_free(&r);
+    json_t *o = json_load_file(path, 0, NULL), *messages = json_object_get(o, "messages");
+    CHECK_EQ(json_array_size(messages), 4);
+    CHECK_STR(json_string_value(json_object_get(json_array_get(messages, 0), "content")), "thin\nthing");
+    CHECK_STR(json_string_value(json_object_get(json_array_get(messages, 3), "role")), "assistant");
+    json_decref(o);
+    free(seen);
+    remove(path);
+}
+
 /* The chat, on a terminal: answers, commands, and Ctrl-C, which stops an answer (an endless one here) and not the program. */
 TEST(a_chat_on_a_terminal) {
     enum { SEEN = 1 << 20 };
@@ -474,6 +559,8 @@ int main(void) {
     setenv("XDG_STATE_HOME", text("%s/state", scratch), 1);
     setenv("XDG_CACHE_HOME", text("%s/cache", scratch), 1);
     snprintf(mixtral, sizeof mixtral, MOPED_SOURCE_DIR "/tests/" TINY "mixtral.gguf");
+    snprintf(chatty, sizeof chatty, "%s/chatty.gguf", scratch);
+    if (!write_chat_model(chatty)) return 1;
     have_stories = test_shared("data/llama2c/stories260K.gguf", stories, sizeof stories);
     RUN(help_goes_to_stdout);
     RUN(usage_errors_exit_2);
@@ -496,6 +583,8 @@ int main(void) {
     RUN(bench_reports_every_run);
     RUN(bench_passes_signals_on);
     RUN(dry_run_says_where_values_come_from);
+    RUN(prompts_go_through_the_template);
+    RUN(a_chat_of_several_turns);
     RUN(a_chat_on_a_terminal);
     RUN(leaving_a_chat);
     return test_done();
