@@ -8,9 +8,17 @@
 #include "support/tiny.h"
 #include "test.h"
 
-static char dir[] = "/tmp/moped-session-XXXXXX";
-static const char *const names[] = { "llama", "qwen3moe" };
-enum { N_NAMES = 2, ROOM = 256 << 20, MAX_NEW = 64 };
+static char dir[] = "/tmp/moped-session-XXXXXX", paged[64];
+static const char *const names[] = { "llama", "qwen3moe", "paged" };
+enum { N_NAMES = 3, ROOM = 256 << 20, MAX_NEW = 64 };
+
+static void path_of(const char *name, char out[TINY_PATH])
+{
+    if (strcmp(name, "paged"))
+        tiny_path(name, ".gguf", out);
+    else
+        snprintf(out, TINY_PATH, "%s", paged);
+}
 
 static tiny_golden golden; /* its ids are used as prompts for both: the vocabularies are equally large */
 
@@ -20,7 +28,7 @@ static mp_session *open_low(const char *name, int64_t ctx, mp_model **m)
 {
     char path[TINY_PATH];
     mp_session *s = NULL;
-    tiny_path(name, ".gguf", path);
+    path_of(name, path);
     CHECK_OK(mp_model_open(&(mp_model_options){ .path = path, .ram_bytes = ROOM, .threads = 2, .ctx_tok = ctx, .batch_tok = 16, .sessions = 2 }, NULL, m));
     if (*m)
         CHECK_OK(mp_session_open(*m, 0, &s));
@@ -122,7 +130,7 @@ static bool chat_open_path(const char *path, moped_options o, chat *out)
 static bool chat_open(const char *name, moped_options o, chat *out)
 {
     char path[TINY_PATH];
-    tiny_path(name, ".gguf", path);
+    path_of(name, path);
     return chat_open_path(path, o, out);
 }
 
@@ -380,7 +388,7 @@ TEST(the_seed_and_nothing_else_decides)
     for (int i = 0; i < N_NAMES; i++) {
         char path[TINY_PATH];
         answer want = { 0 }, other, a;
-        tiny_path(names[i], ".gguf", path);
+        path_of(names[i], path);
         uint64_t least = tiny_least(path, (moped_options){ .threads = 2 });
         CHECK(least > 0);
         moped_options o[] = { { .threads = 1 }, { .threads = 2 }, { .threads = 2, .ram_bytes = least }, { .threads = 2, .batch_tok = 3 } };
@@ -389,6 +397,8 @@ TEST(the_seed_and_nothing_else_decides)
             moped_sampling s = warm(41);
             moped_request q = request(11, MAX_NEW, &s);
             if (chat_open(names[i], o[j], &c)) {
+                const moped_plan_info *p = moped_model_plan(c.m);
+                CHECK(j != 2 || strcmp(names[i], "paged") || p->expert_slots < p->expert_pages);
                 CHECK_EQ(ask(c.s, &q, j ? &a : &want), MOPED_OK);
                 CHECK(!j || same(&a, &want));
                 CHECK_EQ(ask(c.s, &q, &a), MOPED_OK); /* again, now with a prefix to reuse */
@@ -510,10 +520,11 @@ TEST(sessions_of_two_threads)
 {
     chat c;
     char path[TINY_PATH];
-    tiny_path("qwen3moe", ".gguf", path);
+    path_of("paged", path);
     uint64_t least = tiny_least(path, (moped_options){ .sessions = 2, .threads = 2 });
-    if (!chat_open("qwen3moe", (moped_options){ .sessions = 2, .threads = 2, .ram_bytes = least + (1 << 20) }, &c))
+    if (!chat_open("paged", (moped_options){ .sessions = 2, .threads = 2, .ram_bytes = least }, &c))
         return;
+    CHECK(moped_model_plan(c.m)->expert_slots < moped_model_plan(c.m)->expert_pages);
     static speaker p[2], alone[2];
     pthread_t t;
     p[0] = (speaker){ .s = c.s, .ids = golden.ids };
@@ -562,6 +573,8 @@ int main(void)
     if (!mkdtemp(dir))
         return 1;
     golden = tiny_golden_read("llama");
+    snprintf(paged, sizeof(paged), "%s/paged.gguf", dir);
+    tiny_write_paged(paged);
     RUN(a_common_prefix_is_reused);
     RUN(truncating_goes_back_in_time);
     RUN(a_full_context_ends_the_answer);
@@ -576,6 +589,7 @@ int main(void)
     RUN(sessions_of_two_threads);
     RUN(no_more_sessions_than_planned);
     tiny_golden_free(&golden);
+    unlink(paged);
     rmdir(dir);
     return test_done();
 }
