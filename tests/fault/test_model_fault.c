@@ -1,0 +1,205 @@
+/* A whole run - open, read a prompt, answer, close - when the system fails it: the N-th allocation, mapping, read, for every N. Each time an error with
+ * a sentence, or the right answer when the failure did not matter; never a crash, and nothing left behind (ledgers assert it in debug builds, the
+ * address sanitizer everywhere). After a failed read the session goes on as if nothing had been. */
+#include "fault/wrap.h"
+#include "support/tiny.h"
+#include "test.h"
+
+enum { PROMPT = 8, ANSWER = 4 };
+
+static char        dir[] = "/tmp/moped-fault-XXXXXX", paged[64];
+static tiny_golden golden; /* its ids are the prompt */
+
+typedef struct subject {
+    const char *path;
+    uint64_t    ram_bytes;
+    int32_t     want[ANSWER]; /* without faults */
+} subject;
+
+/* ---- one run ---- */
+
+static moped_options options_of(const subject *s)
+{
+    return (moped_options){ .path = s->path, .ram_bytes = s->ram_bytes, .threads = 2, .ctx_tok = 32, .batch_tok = 4 };
+}
+
+static moped_status answer(moped_session *session, int32_t out[ANSWER])
+{
+    moped_sampling greedy = tiny_greedy();
+    moped_result r;
+    moped_request q = { .tokens = golden.ids, .n_tokens = PROMPT, .max_tokens = ANSWER, .sampling = &greedy, .ignore_eos = true };
+    moped_status err = moped_generate(session, &q, &r);
+    CHECK(err || r.n_tokens == ANSWER);
+    CHECK(!err || (!r.tokens && !r.n_tokens && !r.text));
+    if (!err)
+        memcpy(out, r.tokens, ANSWER * sizeof(*out));
+    return err;
+}
+
+/* Everything under the armed fault; then, if a session stands, its answer once more without. *survived: that was possible. */
+static moped_status run(const subject *s, int32_t out[ANSWER], bool *hit, bool *survived)
+{
+    moped_options o = options_of(s);
+    moped_model *m;
+    moped_session *session = NULL;
+    moped_status err = moped_model_open(&o, &m);
+    CHECK_EQ(err != MOPED_OK, m == NULL);
+    if (!err) {
+        err = moped_session_open(m, 0, &session);
+        CHECK_EQ(err != MOPED_OK, session == NULL);
+    }
+    if (!err)
+        err = answer(session, out);
+    *hit = wrap_stop();
+    *survived = session != NULL;
+    if (session) {
+        int32_t again[ANSWER];
+        CHECK_EQ(answer(session, again), MOPED_OK);
+        CHECK(!memcmp(again, s->want, sizeof(again)));
+    }
+    moped_session_close(&session);
+    moped_model_close(&m);
+    return err;
+}
+
+/* Walks N until nothing fails any more. *failed: runs that gave an error, *survived: those after which the session answered. */
+static void walk(const subject *s, wrap_kind kind, int *failed, int *survived)
+{
+    *failed = *survived = 0;
+    for (int n = 1;; n++) {
+        int32_t out[ANSWER];
+        bool hit, alive;
+        if (kind == WRAP_END) /* one is not believed: what direct reading lacks is read again through the cache */
+            wrap_fail_from(kind, n);
+        else
+            wrap_fail(kind, n);
+        moped_status err = run(s, out, &hit, &alive);
+        CHECK(hit || !err);
+        if (err) {
+            bool said = err == MOPED_E_FAILED && *moped_error();
+            if (!said)
+                fprintf(stderr, "kind %d, call %d: %d: \"%s\"\n", (int)kind, n, err, moped_error());
+            CHECK(said);
+        } else {
+            CHECK(!memcmp(out, s->want, sizeof(out)));
+        }
+        *failed += err != 0;
+        *survived += err && alive;
+        if (!hit)
+            return;
+    }
+}
+
+static bool prepare(const char *path, bool least, subject *out)
+{
+    bool hit, alive;
+    *out = (subject){ .path = path, .ram_bytes = 256 << 20 };
+    if (least)
+        out->ram_bytes = tiny_least(path, options_of(out));
+    moped_options o = options_of(out);
+    moped_model *m;
+    moped_session *s;
+    bool ok = !moped_model_open(&o, &m);
+    if (ok) {
+        const moped_plan_info *p = moped_model_plan(m);
+        CHECK_EQ(least, p->expert_slots < p->expert_pages);
+        ok = !moped_session_open(m, 0, &s) && !answer(s, out->want);
+        moped_session_close(&s);
+    }
+    moped_model_close(&m);
+    int32_t again[ANSWER];
+    ok = ok && !run(out, again, &hit, &alive) && alive;
+    CHECK(ok);
+    return ok;
+}
+
+/* ---- the tests, each for a dense model and for one whose experts come and go ---- */
+
+static subject dense, sparse;
+
+static void check_walk(wrap_kind kind, int least_dense, int least_sparse, int least_survived)
+{
+    int failed, survived;
+    walk(&dense, kind, &failed, &survived);
+    printf("        dense: %d runs failed, %d sessions went on\n", failed, survived);
+    CHECK(failed >= least_dense);
+    walk(&sparse, kind, &failed, &survived);
+    printf("        experts: %d runs failed, %d sessions went on\n", failed, survived);
+    CHECK(failed >= least_sparse && survived >= least_survived);
+}
+
+TEST(every_allocation_can_fail)
+{
+    check_walk(WRAP_MEMORY, 60, 60, 3); /* sampler, stop strings, text come with the answer */
+}
+
+TEST(every_mapping_can_fail)
+{
+    check_walk(WRAP_MAP, 3, 4, 0); /* weights, keys and values, work; experts */
+}
+
+TEST(every_read_can_fail)
+{
+    check_walk(WRAP_READ, 10, 20, 8); /* most pages come with the answer */
+}
+
+TEST(every_read_can_find_the_end)
+{
+    check_walk(WRAP_END, 10, 20, 8);
+}
+
+TEST(short_reads_are_no_failure)
+{
+    const subject *both[] = { &dense, &sparse };
+    for (int i = 0; i < 2; i++)
+        for (int n = 1; n < 8; n++) {
+            int32_t out[ANSWER];
+            bool hit, alive;
+            wrap_fail_from(WRAP_SHORT, n * n);
+            CHECK_EQ(run(both[i], out, &hit, &alive), MOPED_OK);
+            CHECK(!memcmp(out, both[i]->want, sizeof(out)));
+        }
+}
+
+TEST(every_allocation_of_a_plan_can_fail)
+{
+    const subject *both[] = { &dense, &sparse };
+    for (int i = 0; i < 2; i++)
+        for (int n = 1;; n++) {
+            moped_plan_info p;
+            moped_options o = options_of(both[i]);
+            wrap_fail(WRAP_MEMORY, n);
+            moped_status err = moped_plan(&o, &p);
+            bool hit = wrap_stop();
+            CHECK_EQ(hit, err == MOPED_E_FAILED);
+            CHECK_EQ(p.fits, !err);
+            if (!hit) {
+                CHECK_EQ(err, MOPED_OK);
+                CHECK(n > 30);
+                break;
+            }
+        }
+}
+
+int main(void)
+{
+    char path[TINY_PATH];
+    if (!mkdtemp(dir))
+        return 1;
+    golden = tiny_golden_read("llama");
+    tiny_path("llama", ".gguf", path);
+    snprintf(paged, sizeof(paged), "%s/paged.gguf", dir);
+    tiny_write_paged(paged);
+    if (prepare(path, false, &dense) && prepare(paged, true, &sparse)) {
+        RUN(every_allocation_can_fail);
+        RUN(every_mapping_can_fail);
+        RUN(every_read_can_fail);
+        RUN(every_read_can_find_the_end);
+        RUN(short_reads_are_no_failure);
+        RUN(every_allocation_of_a_plan_can_fail);
+    }
+    tiny_golden_free(&golden);
+    unlink(paged);
+    rmdir(dir);
+    return test_done() || test_now.failures != 0;
+}
