@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -193,15 +194,50 @@ void mp_os_unmap(void *p, size_t bytes) {
     if (p) munmap(p, bytes);
 }
 
-bool mp_os_populate(void *p, size_t bytes) {
+static bool populate_here(unsigned char *p, size_t bytes) {
     int rc;
     do rc = madvise(p, bytes, MADV_POPULATE_WRITE);
     while (rc && (errno == EINTR || errno == EAGAIN));
     if (!rc) return true;
     if (errno != EINVAL) return false;
-    volatile unsigned char *byte = p; /* a kernel before 5.14 */
-    for (size_t i = 0; i < bytes; i += PAGE_BYTES) byte[i] = byte[i];
+    for (volatile unsigned char *byte = p; byte < p + bytes; byte += PAGE_BYTES) *byte = *byte; /* a kernel before 5.14 */
     return true;
+}
+
+typedef struct populate_part {
+    pthread_t      thread;
+    unsigned char *p;
+    size_t         bytes;
+    bool           started, ok;
+} populate_part;
+
+static void *populate_run(void *arg) {
+    populate_part *part = arg;
+    part->ok = populate_here(part->p, part->bytes);
+    return NULL;
+}
+
+/* Zeroing is the work: gigabytes are split over the processors. A part whose thread is refused is done here. */
+bool mp_os_populate(void *p, size_t bytes) {
+    enum { MOST = 8 };
+    populate_part part[MOST];
+    size_t n = bytes / ((size_t)256 << 20) + 1, cpus = (size_t)mp_os_cpus(), at = 0;
+    n = n < cpus ? n : cpus;
+    n = n < MOST ? n : MOST;
+    size_t share = (bytes / n + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    bool ok = true;
+    for (size_t i = 0; i < n; i++) {
+        size_t m = bytes - at < share || i + 1 == n ? bytes - at : share;
+        part[i] = (populate_part){.p = (unsigned char *)p + at, .bytes = m};
+        part[i].started = i + 1 < n && !pthread_create(&part[i].thread, NULL, populate_run, &part[i]);
+        if (!part[i].started) populate_run(&part[i]);
+        at += m;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (part[i].started) pthread_join(part[i].thread, NULL);
+        ok &= part[i].ok;
+    }
+    return ok;
 }
 
 void mp_os_memory_get(mp_os_memory *out) {
