@@ -50,25 +50,36 @@ static mp_err resolve(mp_model *m)
     return MP_OK;
 }
 
-/* The smaller of what the user gave and what the machine and the control group allow; without --ram what is free, less the headroom. */
+/* What the user gave, as it is (a plan may be for another machine); without --ram what is free here, less the headroom. */
 static void choose_budget(const mp_model_options *o, uint64_t own_bytes, mp_plan *p)
 {
     mp_os_memory mem;
     mp_os_memory_get(&mem);
-    uint64_t most = mem.total_bytes, free_now = mem.available_bytes;
-    if (mem.cgroup_limit_bytes && mem.cgroup_limit_bytes < most)
-        most = mem.cgroup_limit_bytes;
+    uint64_t free_now = mem.available_bytes;
     if (mem.cgroup_limit_bytes) {
         uint64_t left = mem.cgroup_limit_bytes > mem.cgroup_used_bytes ? mem.cgroup_limit_bytes - mem.cgroup_used_bytes : 0;
         free_now = left < free_now ? left : free_now;
     }
-    p->budget_chosen = !o->ram_bytes;
-    if (o->ram_bytes) {
-        p->budget_bytes = o->ram_bytes < most ? o->ram_bytes : most;
-        return;
-    }
     uint64_t headroom = o->headroom_bytes ? o->headroom_bytes : free_now / 10 < 1u << 30 ? free_now / 10 : 1u << 30;
-    p->budget_bytes = own_bytes + (free_now > headroom ? free_now - headroom : 0);
+    p->budget_chosen = !o->ram_bytes;
+    p->budget_bytes = o->ram_bytes ? o->ram_bytes : own_bytes + (free_now > headroom ? free_now - headroom : 0);
+}
+
+/* Is there room here for what the plan needs? A budget is a limit, not a promise that the machine has so much. */
+static mp_err check_room(const mp_plan *p)
+{
+    mp_os_memory mem;
+    mp_os_usage own;
+    char need[MP_SIZE_TEXT], have[MP_SIZE_TEXT];
+    mp_os_memory_get(&mem);
+    mp_os_usage_get(&own);
+    uint64_t room = mem.available_bytes + own.now_bytes;
+    if (mem.cgroup_limit_bytes && mem.cgroup_limit_bytes < room)
+        room = mem.cgroup_limit_bytes;
+    if (p->need_bytes <= room)
+        return MP_OK;
+    return mp_fail(MP_E_BUDGET, "within its budget this model takes %s, but only %s of memory are free on this machine or allowed to its control group; give --ram %lluM or less",
+                   mp_size_format(p->need_bytes, need), mp_size_format(room, have), (unsigned long long)(room >> 20));
 }
 
 /* ---- the plan ---- */
@@ -247,6 +258,8 @@ mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **
     mp_err err = mp_model_open_dry(options, &p, &shell);
     if (plan)
         *plan = p;
+    if (!err)
+        err = check_room(&p);
     if (err) {
         mp_model_close(&shell);
         return err;
