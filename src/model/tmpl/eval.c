@@ -40,8 +40,6 @@ mp_err mp_tr_enter(mp_tr *r)
     return MP_OK;
 }
 
-mp_tv mp_tbuf_value(const mp_tbuf *buf) { return mp_tv_str(buf->p ? buf->p : "", buf->n); }
-
 mp_err mp_tr_new_list(mp_tr *r, size_t room, mp_tv *out)
 {
     mp_tlist *list = NULL;

@@ -132,7 +132,6 @@ mp_err mp_tformat_braces(mp_tr *r, mp_tv format, const mp_targs *args, mp_tv *ou
 
 /* ---- helpers for filters and methods ---- */
 
-mp_tv  mp_tbuf_value(const mp_tbuf *buf); /* its bytes as a string */
 mp_err mp_tr_new_list(mp_tr *r, size_t room, mp_tv *out);
 mp_err mp_tr_iter(mp_tr *r, mp_tlist *list, mp_tv *out);  /* an ITER over the list */
 mp_err mp_tr_sort(mp_tr *r, mp_tpair *pairs, uint32_t n, bool reverse); /* by key, stable */

@@ -84,10 +84,11 @@ static mp_err make_macro(mp_tr *r, mp_tframe *f, const mp_tnode *n, mp_tv *out)
     return MP_OK;
 }
 
-static mp_err to_tuple(mp_tr *r, const mp_tv *v, int n, mp_tv *out)
+/* The arguments from number `from` on. */
+static mp_err to_tuple(mp_tr *r, const mp_targs *args, int from, mp_tv *out)
 {
-    mp_err err = mp_tr_new_list(r, n > 0 ? (size_t)n : 0, out);
-    for (int i = 0; i < n && !err; i++) err = mp_tlist_add(&r->mem, out->list, v[i]);
+    mp_err err = mp_tr_new_list(r, 0, out);
+    for (int i = from; i < args->n && !err; i++) err = mp_tlist_add(&r->mem, out->list, args->v[i]);
     out->type = MP_TV_TUPLE;
     return err;
 }
@@ -118,7 +119,7 @@ static mp_err bind_specials(mp_tr *r, const mp_tnode *macro, int n, const mp_tar
         left -= caller != NULL;
     }
     mp_err err = MP_OK;
-    if (macro->op & MP_TC_VARARGS) err = to_tuple(r, args->v + n, args->n - n, &f->slot[slot++]);
+    if (macro->op & MP_TC_VARARGS) err = to_tuple(r, args, n, &f->slot[slot++]);
     else if (args->n > n) return mp_tr_fail(r, "the macro '%.*s' takes at most %d arguments", macro->name.n < 60 ? (int)macro->name.n : 60, macro->name.s, n);
     if (err) return err;
     if (!(macro->op & MP_TC_KWARGS))
@@ -206,7 +207,9 @@ static mp_err exec_captured(mp_tr *r, mp_tframe *f, const mp_tnode *n)
     if (err || r->flow != MP_TF_NEXT) return err;
     err = mp_teval_filters(r, inner, n->b, text, &text);
     if (err) return err;
-    return n->kind == MP_TN_SETBLOCK ? mp_tassign(r, f, n->a, text) : mp_tv_print(r, r->out, text);
+    if (n->kind == MP_TN_SETBLOCK) return mp_tassign(r, f, n->a, text);
+    err = mp_tr_need_str(r, text, "a filter block");
+    return err ? err : mp_tv_print(r, r->out, text);
 }
 
 static mp_err exec_with(mp_tr *r, mp_tframe *f, const mp_tnode *n)

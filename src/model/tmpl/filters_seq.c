@@ -154,46 +154,62 @@ static mp_err items(mp_tr *r, const mp_tcall *c, mp_tv *out)
     return err ? err : mp_tr_iter(r, list, out);
 }
 
-static mp_err sort_by(mp_tr *r, const mp_tlist *list, mp_tv attribute, bool case_sensitive, bool backwards, mp_tv *out)
+/* The values of pairs, sorted by their keys. */
+static mp_err sorted_values(mp_tr *r, mp_tpair *pairs, uint32_t n, bool backwards, mp_tv *out)
 {
-    mp_tpair *pairs = NULL;
-    mp_err err = MP_TNEW(&r->mem, mp_tpair, list->n, &pairs);
-    for (uint32_t i = 0; i < list->n && !err; i++) {
-        pairs[i].value = list->v[i];
-        err = key_of(r, list->v[i], attribute, case_sensitive, &pairs[i].key);
-    }
-    if (!err) err = mp_tr_sort(r, pairs, list->n, backwards);
-    if (!err) err = mp_tr_new_list(r, list->n, out);
-    for (uint32_t i = 0; i < list->n && !err; i++) err = mp_tlist_add(&r->mem, out->list, pairs[i].value);
+    mp_err err = mp_tr_sort(r, pairs, n, backwards);
+    if (!err) err = mp_tr_new_list(r, n, out);
+    for (uint32_t i = 0; i < n && !err; i++) err = mp_tlist_add(&r->mem, out->list, pairs[i].value);
     return err;
 }
 
-/* attribute="a,b": by a, then by b. Sorting by the last first does it, because sorting is stable. */
+/* Several keys in one list: equal ones are passed over before they are ordered, so that even what has no order can be equal. */
+static mp_err keys_of(mp_tr *r, mp_tv v, const mp_tlist *paths, bool case_sensitive, mp_tv *out)
+{
+    mp_tv key;
+    mp_err err = mp_tr_new_list(r, paths->n, out);
+    for (uint32_t i = 0; i < paths->n && !err; i++) {
+        err = key_of(r, v, paths->v[i], case_sensitive, &key);
+        if (!err) err = mp_tlist_add(&r->mem, out->list, key);
+    }
+    return err;
+}
+
+/* attribute="a,b": by a, then by b. */
 static mp_err sort(mp_tr *r, const mp_tcall *c, mp_tv *out)
 {
     mp_tlist *list = NULL;
+    mp_tpair *pairs = NULL;
     mp_tv paths = c->a[2];
-    bool backwards = mp_targ_truth(c->a[0], false), exact = mp_targ_truth(c->a[1], false);
     mp_err err = mp_tv_elements(r, c->self, &list);
-    if (err) return err;
-    if (paths.type != MP_TV_STR) return sort_by(r, list, paths, exact, backwards, out);
-    err = mp_tsplit(r, paths, mp_tv_str(",", 1), -1, false, &paths);
-    for (uint32_t i = err ? 0 : paths.list->n; i > 0 && !err; i--) {
-        err = sort_by(r, list, paths.list->v[i - 1], exact, backwards, out);
-        if (!err) list = out->list;
+    if (!err && paths.type == MP_TV_STR) err = mp_tsplit(r, paths, mp_tv_str(",", 1), -1, false, &paths);
+    else if (!err) {
+        err = mp_tr_new_list(r, 1, &paths);
+        if (!err) err = mp_tlist_add(&r->mem, paths.list, c->a[2]);
     }
-    return err;
+    if (!err) err = MP_TNEW(&r->mem, mp_tpair, list->n, &pairs);
+    for (uint32_t i = 0; !err && i < list->n; i++) {
+        pairs[i].value = list->v[i];
+        err = keys_of(r, list->v[i], paths.list, mp_targ_truth(c->a[1], false), &pairs[i].key);
+    }
+    return err ? err : sorted_values(r, pairs, list->n, mp_targ_truth(c->a[0], false), out);
 }
 
 static mp_err dictsort(mp_tr *r, const mp_tcall *c, mp_tv *out)
 {
     mp_tlist *list = NULL;
+    mp_tpair *pairs = NULL;
     mp_tv by = c->a[1];
     bool value = mp_tv_is_text(by, "value");
     if (by.type != MP_TV_MISSING && !value && !mp_tv_is_text(by, "key")) return mp_tr_fail(r, "dictsort sorts by 'key' or by 'value'");
     if (c->self.type != MP_TV_DICT) return mp_tr_fail(r, "dictsort works on mappings only, not on %s", mp_tv_type_name(c->self));
     mp_err err = mp_tv_elements(r, (mp_tv){ .type = MP_TV_VIEW, .flag = MP_TV_ITEMS, .dict = c->self.dict }, &list);
-    return err ? err : sort_by(r, list, mp_tv_int(value), mp_targ_truth(c->a[0], false), mp_targ_truth(c->a[2], false), out);
+    if (!err) err = MP_TNEW(&r->mem, mp_tpair, list->n, &pairs);
+    for (uint32_t i = 0; !err && i < list->n; i++) {
+        pairs[i].value = list->v[i];
+        err = key_of(r, list->v[i].list->v[value], mp_tv_none(), mp_targ_truth(c->a[0], false), &pairs[i].key);
+    }
+    return err ? err : sorted_values(r, pairs, list->n, mp_targ_truth(c->a[2], false), out);
 }
 
 static mp_err unique(mp_tr *r, const mp_tcall *c, mp_tv *out)

@@ -119,14 +119,16 @@ static mp_err truncate_text(mp_tr *r, const mp_tcall *c, mp_tv *out)
     int64_t length, leeway;
     mp_tv end = c->a[2].type == MP_TV_MISSING ? mp_tv_str("...", 3) : c->a[2], cut, list, given = c->a[3];
     if (given.type == MP_TV_NONE) given.type = MP_TV_MISSING;
-    mp_err err = mp_tr_need_str(r, c->self, "truncate");
-    if (!err) err = mp_targ_int(r, c->a[0], 255, &length);
+    mp_err err = mp_targ_int(r, c->a[0], 255, &length);
     if (!err) err = mp_tr_need_str(r, end, "truncate");
     if (!err) err = mp_targ_int(r, given, 5, &leeway);
     if (!err && (length < mp_tv_length(end) || leeway < 0)) err = mp_tr_fail(r, "truncate is asked for less than its end mark");
     if (err) return err;
     *out = c->self;
-    if (mp_tv_length(c->self) <= length + leeway) return MP_OK;
+    int64_t n = mp_tv_length(c->self);
+    if (n >= 0 && n <= length + leeway) return MP_OK; /* of anything that has a length */
+    err = mp_tr_need_str(r, c->self, "truncate");
+    if (err) return err;
     cut = mp_tv_str(c->self.s, mp_text_offset(c->self, length - mp_tv_length(end)));
     if (!mp_targ_truth(c->a[1], false)) {
         err = mp_tsplit(r, cut, mp_tv_str(" ", 1), 1, true, &list);

@@ -34,8 +34,10 @@ static mp_err put_padded(mp_tbuf *buf, const char *sign, mp_tv body, const spec 
 
 static mp_err put_text(mp_tbuf *buf, mp_tv text, const spec *s)
 {
+    spec padded = *s;
     if (s->precision >= 0) text = mp_tv_str(text.s, mp_text_offset(text, s->precision));
-    return put_padded(buf, "", text, s, '<');
+    if (s->zero && !s->align) padded.fill = mp_tv_str("0", 1);
+    return put_padded(buf, "", text, &padded, '<');
 }
 
 /* Groups of three before the decimal point. */
@@ -112,7 +114,9 @@ static bool float_type(char type) { return type && strchr("eEfFgGn%", type); }
 static mp_err put_value(mp_tr *r, mp_tbuf *buf, mp_tv v, const spec *s)
 {
     bool any = s->width || s->align || s->type || s->sign || s->zero || s->group || s->precision >= 0;
-    if (v.type == MP_TV_STR && (!s->type || s->type == 's')) return put_text(buf, v, s);
+    bool text = v.type == MP_TV_STR && (!s->type || s->type == 's');
+    if (text && (s->group || s->sign || s->alt || s->align == '=')) return mp_tr_fail(r, "a string is formatted like a number");
+    if (text) return put_text(buf, v, s);
     if (v.type == MP_TV_FLOAT && (!s->type || float_type(s->type))) return put_float(r, buf, v.f, s);
     if (mp_tv_is_int(v) && float_type(s->type)) return put_float(r, buf, mp_tv_as_float(v), s);
     if (v.type == MP_TV_INT || (v.type == MP_TV_BOOL && any)) {
@@ -182,18 +186,22 @@ static mp_err percent_spec(mp_tr *r, const char **at, const char *end, percent *
     return err;
 }
 
-static mp_err percent_text(mp_tr *r, mp_tbuf *buf, mp_tv v, spec *s)
+static mp_err percent_text(mp_tr *r, mp_tbuf *buf, mp_tv v, const spec *s)
 {
     mp_tbuf text = { .mem = &r->mem };
     mp_err err = s->type == 's' ? mp_tv_print(r, &text, v) : mp_tv_repr(r, &text, v);
-    if (!s->align) s->align = '>';
-    return err ? err : put_text(buf, mp_tbuf_value(&text), s);
+    spec plain = { .fill = s->fill, .align = s->align ? s->align : '>', .width = s->width, .precision = s->precision };
+    return err ? err : put_text(buf, mp_tbuf_value(&text), &plain);
 }
 
 static mp_err percent_value(mp_tr *r, mp_tbuf *buf, mp_tv v, spec *s)
 {
     if (s->type == 's' || s->type == 'r' || s->type == 'a') return percent_text(r, buf, v, s);
-    if (s->type == 'c' && v.type == MP_TV_STR && mp_tv_length(v) == 1) return percent_text(r, buf, v, &(spec){ .fill = s->fill, .type = 's', .precision = -1, .width = s->width, .align = s->align });
+    if (s->type == 'c' && v.type == MP_TV_STR && mp_tv_length(v) == 1) {
+        s->type = 's';
+        s->precision = -1;
+        return percent_text(r, buf, v, s);
+    }
     if (v.type == MP_TV_UNDEFINED) return mp_tr_fail_undefined(r, v);
     if (!mp_tv_is_number(v)) return mp_tr_fail(r, "%%%c needs a number, not %s", s->type, mp_tv_type_name(v));
     if (s->type == 'd' || s->type == 'i' || s->type == 'u') {
@@ -211,7 +219,7 @@ mp_err mp_tformat_percent(mp_tr *r, mp_tv format, mp_tv args, mp_tv *out)
     mp_tbuf buf = { .mem = &r->mem };
     percent p = { .args = args };
     const char *at = format.s, *end = format.s + format.n;
-    bool leftover_is_fine = args.type == MP_TV_DICT || args.type == MP_TV_LIST;
+    bool leftover_is_fine = args.type == MP_TV_DICT || args.type == MP_TV_LIST || args.type == MP_TV_UNDEFINED;
     mp_err err = MP_OK;
     while (at < end && !err) {
         const char *mark = memchr(at, '%', (size_t)(end - at));

@@ -156,7 +156,7 @@ static mp_err unescape(const lexer *x, const char *p, const char *end, mp_tv *ou
             err = put_escape(x, &buf, &p, end);
         } else err = mp_tbuf_byte(&buf, *p++);
     }
-    *out = mp_tv_str(buf.p, buf.n);
+    *out = mp_tbuf_value(&buf);
     return err;
 }
 

@@ -168,7 +168,7 @@ mp_err mp_tv_binary(mp_tr *r, mp_ttok_kind op, mp_tv a, mp_tv b, mp_tv *out)
     if (op == MP_TT_ADD && mp_tv_is_array(a) && a.type == b.type) return add_arrays(r, a, b, out);
     if (op == MP_TT_MUL && repeats(a) && mp_tv_is_int(b)) return repeat(r, a, mp_tv_as_int(b), out);
     if (op == MP_TT_MUL && repeats(b) && mp_tv_is_int(a)) return repeat(r, b, mp_tv_as_int(a), out);
-    if (op == MP_TT_MOD && a.type == MP_TV_STR && b.type != MP_TV_UNDEFINED) return mp_tformat_percent(r, a, b, out);
+    if (op == MP_TT_MOD && a.type == MP_TV_STR) return mp_tformat_percent(r, a, b, out);
     return fail_types(r, op_name(op), a, b);
 }
 

@@ -282,7 +282,7 @@ static mp_err parse_strings(mp_tparser *p, mp_tnode *node)
     if (p->tok->kind != MP_TT_STRING) return MP_OK;
     err = mp_tbuf_add(&buf, node->value.s, node->value.n);
     for (; !err && p->tok->kind == MP_TT_STRING; p->tok++) err = mp_tbuf_add(&buf, p->tok->value.s, p->tok->value.n);
-    node->value = mp_tv_str(buf.p, buf.n);
+    node->value = mp_tbuf_value(&buf);
     return err;
 }
 

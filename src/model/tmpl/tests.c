@@ -82,7 +82,7 @@ static mp_err same_as(mp_tr *r, const mp_tcall *c, mp_tv *out)
 
 static mp_err exists(mp_tr *r, const mp_tcall *c, mp_tv *out)
 {
-    (void)r;
+    if (!mp_tv_hashable(c->self)) return mp_tr_fail(r, "a %s cannot be a name", mp_tv_type_name(c->self));
     if (c->self.type != MP_TV_STR) return yes_or_no(false, out);
     return yes_or_no((c->how ? mp_tfilter_find(c->self) : mp_ttest_find(c->self)) != NULL, out);
 }

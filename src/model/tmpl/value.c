@@ -6,6 +6,8 @@
 
 enum { SMALL_DICT = 8, MAX_ELEMENTS = 1 << 28 };
 
+mp_tv mp_tbuf_value(const mp_tbuf *buf) { return mp_tv_str(buf->p ? buf->p : "", buf->n); }
+
 mp_tv mp_tv_undefined(int flag, const char *s, size_t n)
 {
     return (mp_tv){ .type = MP_TV_UNDEFINED, .flag = (uint8_t)flag, .n = (uint32_t)n, .s = s };

@@ -117,6 +117,7 @@ static inline int64_t mp_tv_as_int(mp_tv v) { return v.type == MP_TV_BOOL ? (int
 static inline bool   mp_tv_is_number(mp_tv v) { return mp_tv_is_int(v) || v.type == MP_TV_FLOAT; }
 static inline double mp_tv_as_float(mp_tv v) { return v.type == MP_TV_FLOAT ? v.f : (double)mp_tv_as_int(v); }
 static inline bool   mp_tv_is_array(mp_tv v) { return v.type == MP_TV_LIST || v.type == MP_TV_TUPLE; }
+mp_tv mp_tbuf_value(const mp_tbuf *buf); /* its bytes as a string */
 mp_tv mp_tv_undefined(int flag, const char *s, size_t n);
 bool  mp_tv_is_text(mp_tv v, const char *zero_terminated); /* a string with exactly this text */
 
