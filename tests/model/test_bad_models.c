@@ -6,7 +6,6 @@
 #include "support/tiny.h"
 #include "test.h"
 
-enum { ROOM = 256 << 20 };
 static char dir[] = "/tmp/moped-bad-XXXXXX";
 static char made[64]; /* the file under test */
 
@@ -22,7 +21,7 @@ static ge *read_tiny(const char *name)
 /* Opening and planning `made` fail with MOPED_E_MODEL and a sentence that contains says. */
 static void check_refused(const char *what, const char *says)
 {
-    moped_options o = { .path = made, .ram_bytes = ROOM, .threads = 1 };
+    moped_options o = { .path = made, .ram_bytes = TINY_ROOM, .threads = 1 };
     moped_plan_info p;
     moped_model *m;
     for (int dry = 0; dry < 2; dry++) {
@@ -336,7 +335,7 @@ static void poison(const char *name, size_t at, float v, const char *says)
     ge *e = read_tiny("qwen3moe");
     memcpy(ge_find(e, name)->data + at * 4, &v, 4);
     ge_save(e, made);
-    moped_options o = { .path = made, .ram_bytes = ROOM, .threads = 1 };
+    moped_options o = { .path = made, .ram_bytes = TINY_ROOM, .threads = 1 };
     moped_model *m;
     CHECK_EQ(moped_model_open(&o, &m), MOPED_E_MODEL);
     bool good = strstr(moped_error(), says);
@@ -369,7 +368,7 @@ TEST(without_a_vocabulary_it_runs_by_ids)
     ge_close(&e);
     CHECK_EQ(moped_vocab_open(made, &v), MOPED_E_MODEL);
     CHECK(!v && strstr(moped_error(), "tokenizer.ggml.model"));
-    moped_options o = { .path = made, .ram_bytes = ROOM, .threads = 1 };
+    moped_options o = { .path = made, .ram_bytes = TINY_ROOM, .threads = 1 };
     CHECK_EQ(moped_model_open(&o, &m), MOPED_OK);
     if (m) {
         CHECK(!moped_model_vocab(m) && !moped_model_plan(m)->model.has_vocab);
@@ -438,7 +437,7 @@ static void check_same(const float *want, const char *path, const char *what)
 {
     uint64_t least = tiny_least(path, (moped_options){ .threads = 2 });
     for (int tight = 0; tight < 2; tight++) { /* once everything resident, once paged */
-        float *y = tiny_logits(path, (moped_options){ .threads = 2, .ram_bytes = tight ? least : ROOM }, golden.ids, (size_t)golden.tok);
+        float *y = tiny_logits(path, (moped_options){ .threads = 2, .ram_bytes = tight ? least : TINY_ROOM }, golden.ids, (size_t)golden.tok);
         bool same = y && !memcmp(y, want, (size_t)golden.tok * (size_t)golden.vocab * sizeof(float));
         if (!same)
             fprintf(stderr, "other logits: %s%s\n", what, tight ? ", paged" : "");
@@ -484,8 +483,8 @@ static void check_all_forms(const char *path, void (*change)(ge *e), const char 
     if (change)
         change(e), change(fused);
     ge_save(e, made);
-    float *want = tiny_logits(made, (moped_options){ .threads = 1, .ram_bytes = ROOM }, golden.ids, (size_t)golden.tok);
-    CHECK(want);
+    float *want = tiny_logits(made, (moped_options){ .threads = 1, .ram_bytes = TINY_ROOM }, golden.ids, (size_t)golden.tok);
+    REQUIRE(want);
     check_forms(e, want, what);
     unstack(e);
     check_forms(e, want, "one tensor an expert");

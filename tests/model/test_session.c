@@ -10,7 +10,7 @@
 
 static char dir[] = "/tmp/moped-session-XXXXXX", paged[64];
 static const char *const names[] = { "llama", "qwen3moe", "paged" };
-enum { N_NAMES = 3, ROOM = 256 << 20, MAX_NEW = 64 };
+enum { N_NAMES = 3, MAX_NEW = 64 };
 
 static void path_of(const char *name, char out[TINY_PATH])
 {
@@ -29,7 +29,7 @@ static mp_session *open_low(const char *name, int64_t ctx, mp_model **m)
     char path[TINY_PATH];
     mp_session *s = NULL;
     path_of(name, path);
-    CHECK_OK(mp_model_open(&(mp_model_options){ .path = path, .ram_bytes = ROOM, .threads = 2, .ctx_tok = ctx, .batch_tok = 16, .sessions = 2 }, NULL, m));
+    CHECK_OK(mp_model_open(&(mp_model_options){ .path = path, .ram_bytes = TINY_ROOM, .threads = 2, .ctx_tok = ctx, .batch_tok = 16, .sessions = 2 }, NULL, m));
     if (*m)
         CHECK_OK(mp_session_open(*m, 0, &s));
     return s;
@@ -117,7 +117,7 @@ static bool chat_open_path(const char *path, moped_options o, chat *out)
     *out = (chat){ 0 };
     o.path = path;
     if (!o.ram_bytes)
-        o.ram_bytes = ROOM;
+        o.ram_bytes = TINY_ROOM;
     if (!o.threads)
         o.threads = 1;
     bool ok = !moped_model_open(&o, &out->m) && !moped_session_open(out->m, 0, &out->s);
@@ -292,7 +292,8 @@ TEST(stop_strings_end_and_are_not_shown)
             continue;
         const char *first = memmem(whole.text, n, stop, 5); /* may come before */
         heard h = { 0 };
-        q.stop = (const char *const[]){ "never said, this", stop };
+        const char *stops[] = { "never said, this", stop };
+        q.stop = stops;
         q.n_stop = 2;
         q.on_token = hear;
         q.user = &h;
@@ -303,13 +304,15 @@ TEST(stop_strings_end_and_are_not_shown)
         CHECK(h.n == a.n_text && !memcmp(h.text, a.text, h.n)); /* nothing of the stop string was handed out before it was complete */
         CHECK_EQ(h.calls, a.n);
     }
+    const char *never = "never said, this", *empty = "";
+    q.stop = &never;
     q.n_stop = 1;
     heard h = { 0 };
     q.user = &h;
     CHECK_EQ(ask(c.s, &q, &a), MOPED_OK);
     CHECK(same(&a, &whole)); /* a string that never comes changes nothing, and nothing is held back at the end */
     CHECK(h.n == n && !memcmp(h.text, whole.text, n));
-    q.stop = (const char *const[]){ "" };
+    q.stop = &empty;
     CHECK_EQ(ask(c.s, &q, &a), MOPED_E_USAGE);
     chat_close(&c);
 }
@@ -459,7 +462,7 @@ TEST(callbacks_can_stop_everything)
     CHECK(same(&a, &whole));
     chat_close(&c);
     tiny_path("qwen3moe", ".gguf", path);
-    moped_options o = { .path = path, .ram_bytes = ROOM, .progress = no_loading };
+    moped_options o = { .path = path, .ram_bytes = TINY_ROOM, .progress = no_loading };
     CHECK_EQ(moped_model_open(&o, &c.m), MOPED_E_CANCELLED);
     CHECK(!c.m);
 }

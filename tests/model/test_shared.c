@@ -62,7 +62,7 @@ static float *floats_of(const json_t *array)
 
 /* ---- running ---- */
 
-static const moped_options roomy = { .ram_bytes = 1u << 30, .threads = 2 };
+static const moped_options roomy = { .ram_bytes = TINY_ROOM, .threads = 2 };
 
 typedef struct run { moped_model *m; moped_session *s; int vocab; } run;
 
