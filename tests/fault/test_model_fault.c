@@ -5,7 +5,7 @@
 #include "support/tiny.h"
 #include "test.h"
 
-enum { PROMPT = 8, ANSWER = 4 };
+enum { PROMPT = 8, ANSWER = 4, READERS = 8 };
 
 static char        dir[] = "/tmp/moped-fault-XXXXXX", paged[64];
 static tiny_golden golden; /* its ids are the prompt */
@@ -41,7 +41,7 @@ static moped_status answer(moped_session *session, int32_t out[ANSWER])
 }
 
 /* Everything under the armed fault; then, if a session stands, its answer once more without. *survived: that was possible. */
-static moped_status run(const subject *s, const moped_options *o, int32_t out[ANSWER], bool *hit, bool *survived)
+static moped_status run(const subject *s, const moped_options *o, wrap_kind kind, int32_t out[ANSWER], bool *hit, bool *survived)
 {
     moped_model *m;
     moped_session *session = NULL;
@@ -57,8 +57,11 @@ static moped_status run(const subject *s, const moped_options *o, int32_t out[AN
     *survived = session != NULL;
     if (session) {
         int32_t again[ANSWER];
-        CHECK_EQ(answer(session, again), MOPED_OK);
-        CHECK(!memcmp(again, s->want, sizeof(again)));
+        moped_status late = answer(session, again);
+        for (int i = 0; i < READERS && late == MOPED_E_FAILED && kind != WRAP_MEMORY; i++)
+            late = answer(session, again); /* a read that was under way when the fault ended: each reader may have had one */
+        CHECK_EQ(late, MOPED_OK);
+        CHECK(!late && !memcmp(again, s->want, sizeof(again)));
     }
     moped_session_close(&session);
     moped_model_close(&m);
@@ -77,7 +80,7 @@ static void walk(const subject *s, wrap_kind kind, int *failed, int *survived)
             wrap_fail_from(kind, n);
         else
             wrap_fail(kind, n);
-        moped_status err = run(s, &o, out, &hit, &alive);
+        moped_status err = run(s, &o, kind, out, &hit, &alive);
         CHECK(hit || !err);
         if (err) {
             bool said = err == MOPED_E_FAILED && *moped_error();
@@ -111,7 +114,7 @@ static bool prepare(const char *path, bool least, subject *out)
     moped_model_close(&m);
     int32_t again[ANSWER];
     o = options_of(out);
-    ok = ok && !run(out, &o, again, &hit, &alive) && alive;
+    ok = ok && !run(out, &o, WRAP_MEMORY, again, &hit, &alive) && alive;
     CHECK(ok);
     return ok;
 }
@@ -160,7 +163,7 @@ TEST(short_reads_are_no_failure)
             bool hit, alive;
             moped_options o = options_of(both[i]);
             wrap_fail_from(WRAP_SHORT, n * n);
-            CHECK_EQ(run(both[i], &o, out, &hit, &alive), MOPED_OK);
+            CHECK_EQ(run(both[i], &o, WRAP_SHORT, out, &hit, &alive), MOPED_OK);
             CHECK(!memcmp(out, both[i]->want, sizeof(out)));
         }
 }
