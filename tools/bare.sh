@@ -38,7 +38,7 @@ keyring() {
 tree=
 clean_up() {
     [ -n "$tree" ] || return 0
-    for m in dev/shm dev proc sys; do umount -l "$tree/$m" 2>/dev/null || :; done
+    for m in dev/shm dev/pts dev proc sys; do umount -l "$tree/$m" 2>/dev/null || :; done
     # Nothing may be mounted below when the tree is removed.
     if [ -z "$keep" ] && ! grep -q " $tree/" /proc/mounts; then rm -rf "$tree"; else echo "bare: kept $tree"; fi
     tree=
@@ -70,7 +70,8 @@ make_tree() {
     cp /etc/hosts "$tree/etc/hosts" 2>/dev/null || :
     mount -t proc proc "$tree/proc"
     mount --rbind /sys "$tree/sys" && mount --make-rslave "$tree/sys"
-    mount --bind /dev "$tree/dev"
+    mount --bind /dev "$tree/dev" && mount --make-private "$tree/dev" # private: what is mounted below stays out of the real /dev
+    mount --bind /dev/pts "$tree/dev/pts"
     mount -t tmpfs tmpfs "$tree/dev/shm"
     git clone -q --no-local "$here" "$tree/root/moped"
 }
