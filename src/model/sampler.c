@@ -286,7 +286,8 @@ static mp_err look_over(mp_sampler *s, const float *logits, int32_t n, float *ou
         if (s->block_max[b] > max) max = s->block_max[b];
     }
     if (max == -INFINITY)
-        return mp_fail(MP_E_MODEL, "no token is left to choose from at token %llu: all logits are -infinity", (unsigned long long)s->position);
+        return mp_fail(MP_E_MODEL, "no token is left to choose from at token %llu: all logits are -infinity",
+                       (unsigned long long)s->position);
     *out_max = max;
     return MP_OK;
 }

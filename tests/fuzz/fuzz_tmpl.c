@@ -12,7 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define ENSURE(cond) do { if (!(cond)) { fprintf(stderr, "fuzz_tmpl: %s: %s\n", #cond, mp_err_text()); abort(); } } while (0)
 
 /* Small enough that a run takes milliseconds even under the sanitizers. */
-static const mp_tmpl_limits limits = { .steps = 30000, .output_bytes = 1 << 20, .memory_bytes = 8 << 20, .depth = 200, .now_unix = 1739500200 };
+static const mp_tmpl_limits limits = {
+    .steps = 30000, .output_bytes = 1 << 20, .memory_bytes = 8 << 20, .depth = 200, .now_unix = 1739500200,
+};
 
 static bool is_utf8(const char *s, size_t n)
 {

@@ -291,6 +291,23 @@ l['a':]
 [1,2,3][:undefined_name]
 d[1:]
 range(10)[2:5] | list
+range(3).copy()
+(1, 2).copy()
+l[l[1:]] is defined
+l[undefined_name[1:]]
+d['abc'[1:2]]
+'%4s|' % undefined_name
+'%d' % undefined_name
+'abc' % undefined_name
+'{:05}'.format('a')
+'{:,}'.format('a')
+'{:+}'.format('a')
+[undefined_name, undefined_other] | sort | length
+[{}, {}] | sort
+[{}, {'a': 1}] | sort
+users | sort(attribute='nosuch') | length
+[] is filter
+el | truncate(5)
 range(10)[::-3] | list
 range(5) | list
 range(2, 5) | list
@@ -1273,6 +1290,8 @@ z
 {% filter upper %}abc {{ s }}{% endfilter %}
 ---
 {% filter replace('a', 'x') | upper %}abc{% endfilter %}
+---
+{% filter length %}abc{% endfilter %}
 ---
 {% filter indent(2) %}a
 b

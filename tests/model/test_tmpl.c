@@ -217,19 +217,21 @@ TEST(limits_stop_what_would_not_end)
     check_fails(ledger, "{% set x = 'x' * 5000000 %}", &small, MP_E_MODEL, "memory");
     check_fails(ledger, "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", NULL, MP_E_MODEL, "deep");
     check_fails(ledger, "{% for x in [[]] recursive %}{{ loop([1]) }}{% endfor %}", NULL, MP_E_MODEL, "deep");
-    check_fails(ledger, "{% set ns = namespace(x=[]) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}", NULL, MP_E_MODEL, "deep");
-    check_fails(ledger, "{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}", NULL, MP_E_MODEL,
-                "elements");
-    check_fails(ledger, "{% set ns = namespace(x='a') %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x %}{% endfor %}", NULL, MP_E_MODEL,
-                "memory");
-    check_fails(ledger, "{{ '%9999999999d' % 5 }}{{ '{:99999999}'.format(1) }}{{ 'x'.center(99999999999) }}", NULL, MP_E_MODEL, "more than");
+    check_fails(ledger, "{% set ns = namespace(x=[]) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}", NULL,
+                MP_E_MODEL, "deep");
+    check_fails(ledger, "{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}", NULL,
+                MP_E_MODEL, "elements");
+    check_fails(ledger, "{% set ns = namespace(x='a') %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x %}{% endfor %}", NULL,
+                MP_E_MODEL, "memory");
+    check_fails(ledger, "{{ '%9999999999d' % 5 }}{{ 'x'.center(99999999999) }}", NULL, MP_E_MODEL, "more than");
     mp_ledger_close(&ledger);
 }
 
 /* A text that grows in a loop, as some templates do it, costs memory in proportion to its length, not to its square. */
 TEST(appending_is_linear)
 {
-    static const char text[] = "{% set ns = namespace(s='') %}{% for i in range(20000) %}{% set ns.s = ns.s + 'twenty bytes of text' %}{% endfor %}{{ ns.s | length }}";
+    static const char text[] = "{% set ns = namespace(s='') %}{% for i in range(20000) %}"
+                               "{% set ns.s = ns.s + 'twenty bytes of text' %}{% endfor %}{{ ns.s | length }}";
     mp_tmpl_limits limits = { .memory_bytes = 32 << 20 };
     mp_ledger *ledger = open_ledger();
     char *got = NULL;
@@ -310,9 +312,11 @@ TEST(a_zero_byte_is_a_character)
 TEST(every_failing_allocation_is_survived)
 {
     static const char text[] = "{% macro m(x, y=[1, {'a': 2}]) %}{{ x | tojson(indent=2) }}{{ y }}{{ varargs }}{% endmacro %}"
-                               "{% for x in l if x > 1 %}{% set z %}{{ m(x, *l) }}{% endset %}{{ z | upper | replace('A', 'bb') }}{% endfor %}"
+                               "{% for x in l if x > 1 %}{% set z %}{{ m(x, *l) }}{% endset %}"
+                               "{{ z | upper | replace('A', 'bb') }}{% endfor %}"
                                "{{ '%s %5d' % (l, 3) }}{{ '{:>9} {}'.format(s, l) }}{{ l | sort | map('string') | join(',') }}"
-                               "{{ l | groupby(0, default=1) | list }}{{ s.split('x') }}{{ namespace(a=1) }}{{ 'y' * 70000 }}{{ [3] * 5000 }}";
+                               "{{ l | groupby(0, default=1) | list }}{{ s.split('x') }}"
+                               "{{ namespace(a=1) }}{{ 'y' * 70000 }}{{ [3] * 5000 }}";
     mp_ledger *ledger = open_ledger();
     uint64_t baseline = mp_ledger_used(ledger, MP_TIER_RAM), step = 1;
     int failed = 0, passed = 0;

@@ -107,7 +107,8 @@ static mp_err slice_bounds(mp_tr *r, const mp_tv bounds[3], int64_t n, int64_t *
     bool given[3];
     for (int i = 0; i < 3; i++) {
         given[i] = bounds[i].type != MP_TV_MISSING && bounds[i].type != MP_TV_NONE;
-        if (given[i] && !mp_tv_is_int(bounds[i])) return mp_tr_fail(r, "the bounds of a slice must be integers, not %s", mp_tv_type_name(bounds[i]));
+        if (given[i] && !mp_tv_is_int(bounds[i]))
+            return mp_tr_fail(r, "the bounds of a slice must be integers, not %s", mp_tv_type_name(bounds[i]));
     }
     *step = given[2] ? mp_tv_as_int(bounds[2]) : 1;
     if (*step == 0) return mp_tr_fail(r, "the step of a slice is zero");

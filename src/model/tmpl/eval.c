@@ -19,7 +19,7 @@ mp_err mp_tr_fail(mp_tr *r, const char *format, ...)
 
 mp_err mp_tr_fail_undefined(mp_tr *r, mp_tv v)
 {
-    int n = v.n < 200 ? (int)v.n : 200;
+    int n = mp_tv_shown(v, 200);
     if (v.flag == MP_TV_MESSAGE) return mp_tr_fail(r, "%.*s", n, v.s);
     if (v.flag == MP_TV_ATTR) return mp_tr_fail(r, "there is no attribute or member '%.*s'", n, v.s);
     return mp_tr_fail(r, "'%.*s' is undefined", n, v.s);
@@ -162,7 +162,7 @@ static mp_err gather(mp_tr *r, mp_tframe *f, const mp_tnode *arg, gathered *g)
     if (!g->kw && (named || arg->flag)) err = mp_tdict_new(&r->mem, &g->kw);
     if (err) return err;
     if (named && mp_tdict_get(g->kw, arg->name))
-        return mp_tr_fail(r, "the argument '%.*s' is given twice", arg->name.n < 60 ? (int)arg->name.n : 60, arg->name.s);
+        return mp_tr_fail(r, "the argument '%.*s' is given twice", mp_tv_shown(arg->name, 60), arg->name.s);
     if (named) return mp_tdict_set(&r->mem, g->kw, arg->name, v);
     if (arg->flag) return spread_names(r, v, g->kw);
     err = mp_tv_elements(r, v, &list);
@@ -184,7 +184,7 @@ mp_err mp_teval_args(mp_tr *r, mp_tframe *f, const mp_tnode *list, mp_targs *out
 static mp_err unknown(mp_tr *r, const mp_tnode *n)
 {
     return mp_tr_fail(r, "no %s named '%.*s' is known here", n->kind == MP_TN_FILTER ? "filter" : "test",
-                      n->name.n < 60 ? (int)n->name.n : 60, n->name.s);
+                      mp_tv_shown(n->name, 60), n->name.s);
 }
 
 static mp_err apply(mp_tr *r, mp_tframe *f, const mp_tnode *n, mp_tv self, mp_tv *out)

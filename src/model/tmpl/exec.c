@@ -49,7 +49,7 @@ static mp_err bind_arguments(mp_tr *r, const mp_tbuiltin *fn, const mp_targs *ar
         mp_tv key = args->kw[i].key;
         int at = by_position ? -1 : param_index(params, key, &n);
         if (at < 0 || a[at].type != MP_TV_MISSING)
-            return mp_tr_fail(r, "%s has no free argument '%.*s'", fn->name, key.n < 60 ? (int)key.n : 60, key.s);
+            return mp_tr_fail(r, "%s has no free argument '%.*s'", fn->name, mp_tv_shown(key, 60), key.s);
         a[at] = args->kw[i].value;
     }
     for (int i = 0; i < fn->required; i++)
@@ -120,10 +120,12 @@ static mp_err bind_specials(mp_tr *r, const mp_tnode *macro, int n, const mp_tar
     }
     mp_err err = MP_OK;
     if (macro->op & MP_TC_VARARGS) err = to_tuple(r, args, n, &f->slot[slot++]);
-    else if (args->n > n) return mp_tr_fail(r, "the macro '%.*s' takes at most %d arguments", macro->name.n < 60 ? (int)macro->name.n : 60, macro->name.s, n);
+    else if (args->n > n)
+        return mp_tr_fail(r, "the macro '%.*s' takes at most %d arguments", mp_tv_shown(macro->name, 60), macro->name.s, n);
     if (err) return err;
+    if (!(macro->op & MP_TC_KWARGS) && left == 0) return MP_OK;
     if (!(macro->op & MP_TC_KWARGS))
-        return left == 0 ? MP_OK : mp_tr_fail(r, "the macro '%.*s' has no parameter of that name", macro->name.n < 60 ? (int)macro->name.n : 60, macro->name.s);
+        return mp_tr_fail(r, "the macro '%.*s' has no parameter of that name", mp_tv_shown(macro->name, 60), macro->name.s);
     mp_tdict *kwargs = NULL;
     err = mp_tdict_new(&r->mem, &kwargs);
     for (uint32_t i = 0; i < rest->n && !err; i++)

@@ -335,7 +335,7 @@ static mp_err named(mp_tr *r, const mp_targs *args, int at, bool filter, const m
     *out = name.type != MP_TV_STR ? NULL : filter ? mp_tfilter_find(name) : mp_ttest_find(name);
     *rest = (mp_targs){ args->v + at + 1, args->n - at - 1, args->kw, args->n_kw };
     if (*out) return MP_OK;
-    return mp_tr_fail(r, "no such %s is known here: '%.*s'", filter ? "filter" : "test", name.type != MP_TV_STR ? 0 : name.n < 60 ? (int)name.n : 60,
+    return mp_tr_fail(r, "no such %s is known here: '%.*s'", filter ? "filter" : "test", name.type != MP_TV_STR ? 0 : mp_tv_shown(name, 60),
                       name.type == MP_TV_STR ? name.s : "");
 }
 

@@ -329,7 +329,8 @@ static mp_err filesize(mp_tr *r, const mp_tcall *c, mp_tv *out)
     bool binary = mp_targ_truth(c->a[0], false);
     double base = binary ? 1024 : 1000, f = mp_tv_is_number(c->self) ? mp_tv_as_float(c->self) : 0, unit = base;
     char text[64];
-    if (c->self.type == MP_TV_STR ? !mp_text_to_float(c->self, &f) : !mp_tv_is_number(c->self)) return mp_tr_fail(r, "filesizeformat needs a number");
+    bool number = c->self.type == MP_TV_STR ? mp_text_to_float(c->self, &f) : mp_tv_is_number(c->self);
+    if (!number) return mp_tr_fail(r, "filesizeformat needs a number");
     if (!isfinite(f)) return mp_tr_fail(r, "filesizeformat needs a finite number");
     size_t i = 0;
     while (i < 7 && f >= unit * base) {

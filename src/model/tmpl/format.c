@@ -69,8 +69,9 @@ static mp_err put_int(mp_tbuf *buf, int64_t i, const spec *s)
     char digits[200];
     uint64_t u = i < 0 ? 0 - (uint64_t)i : (uint64_t)i;
     int n = 0, base = s->type == 'x' || s->type == 'X' ? 16 : s->type == 'o' ? 8 : s->type == 'b' ? 2 : 10;
+    const char *letters = s->type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef";
     char reversed[200];
-    for (; u > 0 || n == 0; u /= (unsigned)base) reversed[n++] = (s->type == 'X' ? "0123456789ABCDEF" : "0123456789abcdef")[u % (unsigned)base];
+    for (; u > 0 || n == 0; u /= (unsigned)base) reversed[n++] = letters[u % (unsigned)base];
     while (n < s->precision && n < 150) reversed[n++] = '0';
     for (int k = 0; k < n; k++) digits[k] = reversed[n - 1 - k];
     digits[n] = 0;
@@ -286,7 +287,7 @@ static mp_err field_start(mp_tr *r, mp_tv name, braces *b, mp_tv *out)
         *out = b->args->kw[k].value;
         return MP_OK;
     }
-    return mp_tr_fail(r, "the format wants a value named '%.*s'", name.n < 60 ? (int)name.n : 60, name.s);
+    return mp_tr_fail(r, "the format wants a value named '%.*s'", mp_tv_shown(name, 60), name.s);
 }
 
 /* name.attribute[key]... */

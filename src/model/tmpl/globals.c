@@ -16,7 +16,9 @@ static mp_err range(mp_tr *r, const mp_tcall *c, mp_tv *out)
     if (err) return err;
     int64_t start = one ? 0 : v[0], stop = one ? v[0] : v[1], step = v[2];
     if (step == 0) return mp_tr_fail(r, "the step of range is zero");
-    uint64_t span = step > 0 ? (start < stop ? (uint64_t)stop - (uint64_t)start : 0) : (start > stop ? (uint64_t)start - (uint64_t)stop : 0);
+    uint64_t span = 0; /* the distance may not fit in an int64_t */
+    if (step > 0 && start < stop) span = (uint64_t)stop - (uint64_t)start;
+    if (step < 0 && start > stop) span = (uint64_t)start - (uint64_t)stop;
     uint64_t stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step, n = span / stride + (span % stride != 0);
     if (n > MAX_RANGE) return mp_tr_fail(r, "a range of more than %d numbers", MAX_RANGE);
     err = MP_TNEW(&r->mem, mp_trange, 1, &range);
@@ -68,7 +70,7 @@ static mp_err raise_exception(mp_tr *r, const mp_tcall *c, mp_tv *out)
     mp_tv text;
     mp_err err = mp_tv_to_str(r, c->a[0], &text);
     *out = mp_tv_none();
-    return err ? err : mp_fail(MP_E_FAILED, "%.*s", text.n < 1000 ? (int)text.n : 1000, text.s);
+    return err ? err : mp_fail(MP_E_FAILED, "%.*s", mp_tv_shown(text, 1000), text.s);
 }
 
 static mp_err strftime_now(mp_tr *r, const mp_tcall *c, mp_tv *out)

@@ -43,7 +43,8 @@ static mp_err copy_object(mp_tr *r, const json_t *j, int depth, mp_tv *out)
 static mp_err copy_value(mp_tr *r, const json_t *j, int depth, mp_tv *out)
 {
     *out = mp_tv_none();
-    if (depth > MP_TV_MAX_DEPTH) return mp_fail(MP_E_USAGE, "the variables of the chat template are nested more than %d deep", MP_TV_MAX_DEPTH);
+    if (depth > MP_TV_MAX_DEPTH)
+        return mp_fail(MP_E_USAGE, "the variables of the chat template are nested more than %d deep", MP_TV_MAX_DEPTH);
     switch (json_typeof(j)) {
     case JSON_OBJECT: return copy_object(r, j, depth, out);
     case JSON_ARRAY: return copy_array(r, j, depth, out);

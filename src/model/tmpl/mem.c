@@ -97,7 +97,8 @@ static mp_err reserve(mp_tbuf *buf, size_t n)
 {
     if (n <= buf->room - buf->n) return MP_OK;
     if (buf->limit_bytes && buf->n + n > buf->limit_bytes)
-        return mp_fail(MP_E_MODEL, "the chat template writes more than %llu bytes, which is its limit", (unsigned long long)buf->limit_bytes);
+        return mp_fail(MP_E_MODEL, "the chat template writes more than %llu bytes, which is its limit",
+                       (unsigned long long)buf->limit_bytes);
     size_t more = buf->room + 64 > n ? buf->room + 64 : n;
     mp_err err = mp_tmem_extend(buf->mem, buf->p, buf->room, more, &buf->p);
     if (err) {

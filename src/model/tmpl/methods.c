@@ -340,11 +340,9 @@ const mp_tbuiltin *mp_tmethod_find(mp_tv self, mp_tv name)
     switch (self.type) {
     case MP_TV_STR: return mp_tbuiltin_find(str_methods, name);
     case MP_TV_DICT: return mp_tbuiltin_find(dict_methods, name);
+    case MP_TV_LIST: return mp_tbuiltin_find(list_methods, name);
     case MP_TV_TUPLE:
-        if (mp_tv_is_text(name, "copy")) return NULL;
-        return mp_tbuiltin_find(list_methods, name);
-    case MP_TV_LIST:
-    case MP_TV_RANGE: return mp_tbuiltin_find(list_methods, name);
+    case MP_TV_RANGE: return mp_tv_is_text(name, "copy") ? NULL : mp_tbuiltin_find(list_methods, name);
     case MP_TV_CYCLER: return mp_tbuiltin_find(cycler_methods, name);
     default: return NULL;
     }

@@ -27,7 +27,7 @@ mp_err mp_tp_fail(const mp_tparser *p, const char *expected)
     const mp_ttok *t = p->tok;
     if (t->kind == MP_TT_NAME)
         return mp_fail(MP_E_MODEL, "chat template, line %d: expected %s, found '%.*s'", t->line, expected,
-                       (int)(t->value.n < 60 ? t->value.n : 60), t->value.s);
+                       mp_tv_shown(t->value, 60), t->value.s);
     return mp_fail(MP_E_MODEL, "chat template, line %d: expected %s, found %s", t->line, expected, describe(t));
 }
 

@@ -116,7 +116,7 @@ static mp_err parse_item(mp_tparser *p, mp_tnode **node)
         n++;
     }
     if (!err) err = mp_tp_expect(p, MP_TT_RBRACKET);
-    if (!err && n == 1 && first->kind == MP_TN_SLICE) {
+    if (!err && n == 1 && first->kind == MP_TN_SLICE && !first->a) { /* with an object it is a slice of something else */
         first->a = *node;
         *node = first;
         return MP_OK;

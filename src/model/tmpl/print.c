@@ -213,7 +213,8 @@ static mp_err json_break(mp_tbuf *buf, const mp_tjson *how, int level)
     if (err) return err;
     if (how->indent.type == MP_TV_STR) return mp_tbuf_fill(buf, how->indent.s, how->indent.n, level);
     int64_t width = mp_tv_as_int(how->indent);
-    return width > 1000 ? mp_fail(MP_E_MODEL, "tojson is asked to indent by %lld", (long long)width) : mp_tbuf_fill(buf, " ", 1, level * width);
+    if (width > 1000) return mp_fail(MP_E_MODEL, "tojson is asked to indent by %lld", (long long)width);
+    return mp_tbuf_fill(buf, " ", 1, level * width);
 }
 
 static mp_err json_array(mp_tr *r, mp_tbuf *buf, const mp_tlist *list, const mp_tjson *how, int level)

@@ -228,7 +228,8 @@ static mp_err bind_macro(resolver *r, mp_tnode *n, mp_tscope *s)
     static const char *const specials[] = { "caller", "varargs", "kwargs" };
     mp_err err = new_scope(r, s, &n->scope);
     for (const mp_tnode *p = n->list; p && !err; p = p->next) {
-        if (own(n->scope, p->a->name)) return mp_fail(MP_E_MODEL, "chat template, line %d: a macro has two parameters of one name", n->line);
+        if (own(n->scope, p->a->name))
+            return mp_fail(MP_E_MODEL, "chat template, line %d: a macro has two parameters of one name", n->line);
         err = see_param(r, n->scope, p->a->name);
     }
     for (int i = 0; i < 3 && !err; i++) {
@@ -269,7 +270,7 @@ static mp_err bind_function(mp_tnode *n, bool soft)
     n->fn = filter ? mp_tfilter_find(n->name) : mp_ttest_find(n->name);
     if (n->fn || soft) return MP_OK; /* inside of an if, Jinja complains only when it gets there */
     return mp_fail(MP_E_MODEL, "chat template, line %d: no %s named '%.*s' is known here", n->line, filter ? "filter" : "test",
-                   (int)(n->name.n < 60 ? n->name.n : 60), n->name.s);
+                   mp_tv_shown(n->name, 60), n->name.s);
 }
 
 static mp_err bind_parts(resolver *r, mp_tnode *n, mp_tscope *s, bool soft)

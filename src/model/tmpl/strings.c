@@ -147,7 +147,8 @@ static mp_err merge(mp_tr *r, const mp_tpair *from, uint32_t half, uint32_t n, b
     for (uint32_t i = 0; i < n; i++) {
         int order = -1;
         if (a < half && b < n) {
-            mp_err err = reverse_order ? mp_tv_order(r, from[b].key, from[a].key, &order) : mp_tv_order(r, from[a].key, from[b].key, &order);
+            mp_tv left = from[reverse_order ? b : a].key, right = from[reverse_order ? a : b].key;
+            mp_err err = mp_tv_order(r, left, right, &order);
             if (err) return err;
             if (order == 2) order = 0; /* NaN */
         } else if (a >= half) order = 1;

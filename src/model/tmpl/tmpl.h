@@ -27,8 +27,8 @@ typedef struct mp_tmpl_limits {
     int64_t  now_unix;     /* what strftime_now formats, as seconds since 1970 in UTC; 0 = the system's local time now */
 } mp_tmpl_limits;
 
-/* Compiles n bytes of template text; keeps the ledger for what renders need. Errors: MP_E_MODEL with the line number and what is wrong, for text that is not UTF-8 or not
- * a template that this interpreter knows; MP_E_BUDGET. Memory: as TOKENIZER. Free with mp_tmpl_close. */
+/* Compiles n bytes of template text; keeps the ledger for what renders need. Errors: MP_E_MODEL with the line number and what is wrong,
+ * for text that is not UTF-8 or not a template that this interpreter knows; MP_E_BUDGET. Memory: as TOKENIZER. Free with mp_tmpl_close. */
 mp_err mp_tmpl_compile(mp_ledger *ledger, const char *text, size_t n, mp_tmpl **out);
 void   mp_tmpl_close(mp_tmpl **tmpl);
 

@@ -15,6 +15,13 @@ mp_tv mp_tv_undefined(int flag, const char *s, size_t n)
 
 bool mp_tv_is_text(mp_tv v, const char *text) { return v.type == MP_TV_STR && v.n == strlen(text) && memcmp(v.s, text, v.n) == 0; }
 
+int mp_tv_shown(mp_tv v, int most)
+{
+    if (v.n <= (uint32_t)most) return (int)v.n;
+    while (most > 0 && (v.s[most] & 0xc0) == 0x80) most--;
+    return most;
+}
+
 int64_t mp_tv_length(mp_tv v)
 {
     switch (v.type) {

@@ -120,6 +120,7 @@ static inline bool   mp_tv_is_array(mp_tv v) { return v.type == MP_TV_LIST || v.
 mp_tv mp_tbuf_value(const mp_tbuf *buf); /* its bytes as a string */
 mp_tv mp_tv_undefined(int flag, const char *s, size_t n);
 bool  mp_tv_is_text(mp_tv v, const char *zero_terminated); /* a string with exactly this text */
+int   mp_tv_shown(mp_tv v, int most); /* how many of its bytes, whole characters, an error message shows: for %.*s */
 
 bool        mp_tv_truth(mp_tv v);
 const char *mp_tv_type_name(mp_tv v); /* Python's */
