@@ -82,6 +82,11 @@ static mp_err read_heads(const mp_gguf *g, const char *arch, mp_config *c)
     return MP_OK;
 }
 
+static bool is(mp_str s, const char *word)
+{
+    return s.n == strlen(word) && !memcmp(s.s, word, s.n);
+}
+
 static mp_err read_rope(const mp_gguf *g, const char *arch, mp_config *c)
 {
     mp_rope_config *r = &c->rope;
@@ -89,6 +94,7 @@ static mp_err read_rope(const mp_gguf *g, const char *arch, mp_config *c)
     char key[160];
     double factor = 0, attn = 0;
     *r = (mp_rope_config){ .mode = MP_ROPE_NEOX, .base = 10000.0, .factor = 1.0, .beta_fast = 32, .beta_slow = 1, .attn_factor = 1.0, .dims = c->head_dim };
+    r->original_ctx = c->ctx_train; /* what is meant when the key is missing */
     mp_config_int(g, arch, "rope.dimension_count", &r->dims);
     mp_config_float(g, arch, "rope.freq_base", &r->base);
     mp_config_float(g, arch, "rope.scaling.original_context_length", &r->original_ctx);
@@ -100,24 +106,38 @@ static mp_err read_rope(const mp_gguf *g, const char *arch, mp_config *c)
         return mp_fail(MP_E_MODEL, "the rotary settings are not usable (%d dimensions of %d, base %g)", r->dims, c->head_dim, r->base);
     key_of(arch, "rope.scaling.type", key);
     bool typed = mp_gguf_str(g, key, &type);
-    if (typed && type.n == 4 && !memcmp(type.s, "yarn", 4) && r->factor != 1.0) {
+    if (typed && is(type, "yarn") && r->factor != 1.0) {
         r->scaling = MP_ROPE_YARN;
         r->attn_factor = 0.1 * log(r->factor) + 1.0;
         if (!(r->original_ctx > 0))
-            return mp_fail(MP_E_MODEL, "YaRN scaling needs the metadata's '%s.rope.scaling.original_context_length'", arch);
-    } else if (!typed || (type.n == 6 && !memcmp(type.s, "linear", 6))) {
+            return mp_fail(MP_E_MODEL, "the metadata's '%s.rope.scaling.original_context_length' is %g", arch, r->original_ctx);
+    } else if (!typed || is(type, "linear")) {
         r->scaling = r->factor != 1.0 ? MP_ROPE_LINEAR : MP_ROPE_PLAIN;
-    } else if (type.n == 8 && !memcmp(type.s, "longrope", 8)) {
-        return mp_fail(MP_E_MODEL, "rotary scaling of type 'longrope' is not supported");
+    } else if (!is(type, "yarn") && !is(type, "none")) {
+        return mp_fail(MP_E_MODEL, "rotary scaling of type '%.*s' is not supported", (int)(type.n < 64 ? type.n : 64), type.s);
     }
     if (mp_config_float(g, arch, "rope.scaling.attn_factor", &attn) && attn > 0)
-        r->attn_factor = attn;
+        r->attn_factor *= attn; /* beside YaRN's own, as those who write the key mean it */
     return MP_OK;
+}
+
+/* Files of before the key for the experts' width: the stacked tensor [E,F,D] of the first layer that has one says; 0: none does. */
+static int width_of_stack(const mp_gguf *g, int layers)
+{
+    for (int i = 0; i < layers; i++) {
+        char name[64];
+        snprintf(name, sizeof(name), "blk.%d.ffn_gate_exps.weight", i);
+        const mp_gguf_tensor *t = mp_gguf_find(g, name);
+        if (t)
+            return t->rank == 3 && t->shape[1] <= INT_MAX ? (int)t->shape[1] : 0;
+    }
+    return 0;
 }
 
 static mp_err read_experts(const mp_gguf *g, const char *arch, mp_config *c)
 {
     double scale = 1.0;
+    int gating = 0;
     c->expert_scale = 1.0f;
     if (!mp_config_int(g, arch, "expert_count", &c->experts) || c->experts == 0) {
         c->experts = 0;
@@ -128,12 +148,15 @@ static mp_err read_experts(const mp_gguf *g, const char *arch, mp_config *c)
         return err;
     if (c->experts < 0 || c->experts > 65535 || c->experts_used > c->experts)
         return mp_fail(MP_E_MODEL, "the metadata ask for %d of %d experts per token", c->experts_used, c->experts);
-    if (!mp_config_int(g, arch, "expert_feed_forward_length", &c->expert_ff))
+    if (mp_config_int(g, arch, "expert_gating_func", &gating) && gating != 0 && gating != 1)
+        return mp_fail(MP_E_MODEL, "the metadata's '%s.expert_gating_func' is %d; only softmax (1) is supported for this architecture", arch, gating);
+    if (!mp_config_int(g, arch, "expert_feed_forward_length", &c->expert_ff) && !(c->expert_ff = width_of_stack(g, c->layers)))
         c->expert_ff = c->ff;
     if (c->expert_ff <= 0)
         return mp_fail(MP_E_MODEL, "the metadata lack '%s.expert_feed_forward_length'", arch);
     mp_config_int(g, arch, "expert_shared_feed_forward_length", &c->shared_ff);
-    mp_config_int(g, arch, "leading_dense_block_count", &c->leading_dense);
+    if (c->shared_ff < 0)
+        return mp_fail(MP_E_MODEL, "the metadata's '%s.expert_shared_feed_forward_length' is %d", arch, c->shared_ff);
     if (mp_config_float(g, arch, "expert_weights_scale", &scale) && scale > 0)
         c->expert_scale = (float)scale;
     return MP_OK;
@@ -170,6 +193,8 @@ mp_err mp_config_read(const mp_gguf *g, const char *arch, mp_config *out)
     if (mp_config_float(g, arch, "attention.scale", &scale))
         c.attn_scale = (float)scale;
     mp_config_int(g, arch, "attention.sliding_window", &c.window);
+    if (c.window < 0)
+        return mp_fail(MP_E_MODEL, "the metadata's '%s.attention.sliding_window' is %d", arch, c.window);
     if (!embd || embd->rank != 2 || embd->shape[0] > INT_MAX)
         return mp_fail(MP_E_MODEL, "the file has no usable tensor 'token_embd.weight'");
     c.vocab = (int)embd->shape[0];

@@ -21,7 +21,6 @@ typedef struct mp_config {
     int   heads, kv_heads, head_dim;
     int   ff;                    /* dense FFN width */
     int   experts, experts_used, expert_ff, shared_ff; /* experts 0: dense */
-    int   leading_dense;         /* layers before the first MoE layer */
     bool  renorm;                /* router weights are renormalised over the chosen */
     float expert_scale;
     float eps, clamp_qkv;        /* clamp 0: none */
