@@ -207,8 +207,8 @@ MOPED_API void moped_session_close(moped_session **session);
 /* Errors leave the session usable. MOPED_E_CONTEXT: the prompt is longer than the context. */
 MOPED_API moped_status moped_generate(moped_session *session, const moped_request *request, moped_result *out);
 
-/* Runs the whole prefix and calls on_logits for each position from `first` on, in order: logits is float32[vocab]. Nonzero stops.
- * batch_tok 0: the model's. */
+/* Runs the whole prefix and calls on_logits for each position from `first` on, in order: logits is float32[vocab], valid during the call. Nonzero
+ * stops. The callback runs while the model computes: it must not call into a session of the same model. */
 MOPED_API moped_status moped_logits(moped_session *session, const int32_t *tokens, size_t n, size_t first,
                                     int (*on_logits)(void *user, size_t position, const float *logits, int vocab), void *user);
 /* Tokens held. Truncation reaches a position <= n, which is returned. */

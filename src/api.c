@@ -616,7 +616,7 @@ size_t moped_session_length(const moped_session *session)
 
 size_t moped_session_truncate(moped_session *session, size_t n)
 {
-    return (size_t)mp_session_truncate(session->s, (int64_t)n);
+    return (size_t)mp_session_truncate(session->s, n < INT64_MAX ? (int64_t)n : INT64_MAX);
 }
 
 const int32_t *moped_session_tokens(const moped_session *session, size_t *n)

@@ -130,6 +130,10 @@ static mp_err shift(generation *g)
     mp_session *s = g->s;
     int64_t keep = g->req->keep_tok < s->ctx / 2 ? g->req->keep_tok : s->ctx / 2, n = mp_kv_len(s->kv), tail = (n - keep) / 2;
     int32_t *kept;
+    if (keep + tail == 0) { /* a context of one token */
+        mp_session_truncate(s, 0);
+        return MP_OK;
+    }
     mp_err err = MP_NEW(s->model->ledger, MP_OWN_WORK, int32_t, (size_t)(keep + tail), &kept);
     if (err)
         return err;
@@ -184,7 +188,9 @@ mp_err mp_generate(mp_session *s, const mp_request *request, mp_result *out)
     generation g = { .s = s, .req = request };
     uint64_t start = mp_now_ns(), first = start;
     *out = (mp_result){ 0 };
-    mp_err err = open_generation(&g);
+    mp_err err = request->keep_tok < 0 ? mp_fail(MP_E_USAGE, "%lld tokens to keep at the head of the context", (long long)request->keep_tok) : MP_OK;
+    if (!err)
+        err = open_generation(&g);
     if (!err)
         err = prefill(&g);
     first = mp_now_ns();
@@ -198,6 +204,7 @@ mp_err mp_generate(mp_session *s, const mp_request *request, mp_result *out)
     g.r.decode_ns = mp_now_ns() - first;
     mp_sampler_close(&g.sampler);
     mp_stop_close(&g.stop);
-    *out = g.r;
+    if (!err)
+        *out = g.r;
     return err;
 }

@@ -254,8 +254,11 @@ static mp_err measure_work(mp_model *m)
         err = mp_forward_logits(m, &fw, 0, tape || m->opt.batch_tok < MP_HEAD_ROWS ? m->opt.batch_tok : MP_HEAD_ROWS, &y);
     mp_forward_end(m, &fw);
     mp_tape_close(&tape);
-    m->work_bytes = m->work.peak + 4096; /* the loss of a training step, and such small change */
-    return err ? err : mp_ledger_charge(m->ledger, MP_TIER_RAM, MP_OWN_WORK, mp_region_cost(m->work_bytes));
+    size_t bytes = m->work.peak + 4096; /* the loss of a training step, and such small change */
+    if (!err)
+        err = mp_ledger_charge(m->ledger, MP_TIER_RAM, MP_OWN_WORK, mp_region_cost(bytes));
+    m->work_bytes = err ? 0 : bytes; /* closing gives back what was charged */
+    return err;
 }
 
 mp_err mp_model_spend(mp_model *m, size_t work_bytes)
