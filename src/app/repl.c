@@ -142,8 +142,7 @@ static void slash_stats(repl *r, char *words) {
 
 /* Sampling and the answer may change while the model is loaded; memory and threads may not. */
 static bool settable(app_flag_id id) {
-    return (id >= F_SEED && id <= F_SEED) || (id >= F_TEMP && id <= F_BIAS) || (id >= F_IGNORE_EOS && id <= F_STOP) || id == F_SPECIAL ||
-           id == F_PREDICT || id == F_THINKING;
+    return (id >= F_TEMP && id <= F_THINKING) || id == F_SPECIAL || id == F_PREDICT;
 }
 
 static void print_settings(const app_flags *flags) {
@@ -239,7 +238,7 @@ int app_repl(app_runner *runner) {
     repl r = {.runner = runner};
     bool warned = false;
     if (!open_editor(&r)) return close_editor(&r), app_report(mp_fail(MP_E_FAILED, "the terminal cannot be edited"));
-    if (runner->chat.raw) fputs("There is no chat template in use: it goes on with your text.\n", stderr);
+    if (runner->chat.raw) fputs("No chat template is in use: every line is a text of its own, and the model writes on from there.\n", stderr);
     fputs("/help lists what there is besides talking.\n", stderr);
     while (!r.leave) {
         char *entry = read_entry(&r);

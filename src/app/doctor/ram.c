@@ -6,7 +6,10 @@
 #include "base/ledger.h"
 #include "base/pool.h"
 
-enum { CHUNK_BYTES = 4 << 20, ROUNDS = 5, QUICK_ROUNDS = 3 };
+/* How far ahead to ask for memory: the processor's own prefetcher stops at the end of each small page. Measured on Zen 5, one thread, best of
+ * 25: 33 GB/s with none, 31 at 1 KiB, 34 at 2 KiB, 38 at 4 KiB, which is what 64-byte loads reach too. */
+enum { AHEAD_BYTES = 4096, LINE_BYTES = 64 };
+enum { CHUNK_BYTES = 4 << 20, ROUNDS = 15, QUICK_ROUNDS = 6 };
 
 typedef uint64_t lanes __attribute__((vector_size(64), may_alias)); /* the compiler makes of it what the processor has */
 
@@ -22,6 +25,7 @@ static void read_chunks(void *arg, int64_t first, int64_t last, int thread) {
         const lanes *p = (const lanes *)(const void *)(j->base + c * CHUNK_BYTES), *end = p + CHUNK_BYTES / sizeof *p;
         lanes a = {0}, b = {0}, d = {0}, e = {0}; /* four sums: additions don't wait for each other */
         for (; p < end; p += 4) {
+            for (int k = 0; k < 4; k++) __builtin_prefetch((const char *)p + AHEAD_BYTES + k * LINE_BYTES);
             a += p[0];
             b += p[1];
             d += p[2];
