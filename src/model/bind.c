@@ -128,17 +128,20 @@ bool mp_bind_has_experts(const mp_binder *b)
     return mp_gguf_find(b->gguf, name) || of_expert(b, "down", 0);
 }
 
+/* A page's slice; an expert's share that its 32 bits cannot count is refused. */
+static mp_slice slice_of(mp_binder *b, const mp_gguf_tensor *t, uint64_t at, uint64_t bytes)
+{
+    if (bytes > UINT32_MAX && !b->err)
+        b->err = mp_fail(MP_E_MODEL, "an expert of tensor '%.*s' is larger than 4 GiB", (int)t->name.n, t->name.s);
+    return (mp_slice){ t->offset + at, (uint32_t)bytes, (uint16_t)t->file };
+}
+
 /* Slice i of the layer's pages = part `at` of `parts` equal ones of each expert's share of a stacked tensor. */
 static void stacked(mp_binder *b, const mp_gguf_tensor *t, int experts, int i, int at, int parts)
 {
     uint64_t share = t->bytes / (uint64_t)experts, bytes = share / (uint64_t)parts;
-    if (bytes > UINT32_MAX) {
-        b->err = mp_fail(MP_E_MODEL, "an expert of tensor '%.*s' is larger than 4 GiB", (int)t->name.n, t->name.s);
-        return;
-    }
-    for (int e = 0; e < experts; e++)
-        b->page[b->pages + (uint32_t)e].slice[i] =
-            (mp_slice){ t->offset + (uint64_t)e * share + (uint64_t)at * bytes, (uint32_t)bytes, (uint16_t)t->file };
+    for (int e = 0; e < experts && !b->err; e++)
+        b->page[b->pages + (uint32_t)e].slice[i] = slice_of(b, t, (uint64_t)e * share + (uint64_t)at * bytes, bytes);
 }
 
 static void one_by_one(mp_binder *b, const char *part, int experts, int i, const int64_t shape[2], mp_tensor *out)
@@ -154,7 +157,8 @@ static void one_by_one(mp_binder *b, const char *part, int experts, int i, const
         else if (t->dtype != out->dtype)
             b->err = mp_fail(MP_E_MODEL, "tensor '%.*s' is %s, but expert 0 of the same layer is %s", (int)t->name.n, t->name.s,
                              mp_dtype_get(t->dtype)->name, mp_dtype_get(out->dtype)->name);
-        b->page[b->pages + (uint32_t)e].slice[i] = (mp_slice){ t->offset, (uint32_t)t->bytes, (uint16_t)t->file };
+        if (!b->err)
+            b->page[b->pages + (uint32_t)e].slice[i] = slice_of(b, t, 0, t->bytes);
     }
 }
 
