@@ -25,8 +25,18 @@ void app_chat_close(app_chat *chat) {
     *chat = (app_chat){0};
 }
 
+/* A template sees no NUL (moped_chat_render refuses it), but a model may have said one. */
+static json_t *content_of(const char *text, size_t n) {
+    char *copy = malloc(n + 1);
+    if (!copy) return NULL;
+    for (size_t i = 0; i < n; i++) copy[i] = text[i] ? text[i] : ' ';
+    json_t *content = app_json_text(copy, n);
+    free(copy);
+    return content;
+}
+
 mp_err app_chat_add(app_chat *chat, const char *role, const char *text, size_t n) {
-    json_t *turn = json_pack("{s:s s:o}", "role", role, "content", app_json_text(text, n));
+    json_t *turn = json_pack("{s:s s:o}", "role", role, "content", content_of(text, n));
     return turn && json_array_append_new(chat->messages, turn) == 0 ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");
 }
 

@@ -110,12 +110,40 @@ TEST(leaving_a_chat) {
     }
 }
 
+/* A chat that outgrows its context says so and can start anew; with --context-shift the oldest turns go instead. */
+TEST(a_chat_that_outgrows_its_context) {
+    enum { SEEN = 1 << 16, TURNS = 8 };
+    for (int shift = 0; shift < 2; shift++) {
+        char *seen = calloc(1, SEEN);
+        proc p;
+        const char *line = text("run|%s|-c|96|-n|8|--ignore-eos|-s|1%s", cli_chatty(), shift ? "|--context-shift" : "");
+        REQUIRE(seen && proc_start_terminal(MOPED_PROGRAM, line, &p));
+        CHECK(proc_expect(&p, "> ", seen, SEEN));
+        for (int i = 0; i < TURNS; i++) {
+            CHECK(proc_type(&p, "hello\r"));
+            CHECK(proc_expect(&p, "hello\r\n", seen, SEEN));
+            CHECK(proc_expect(&p, "\n> ", seen, SEEN));
+        }
+        CHECK((strstr(seen, "/clear starts anew") == NULL) == (shift == 1));
+        CHECK(proc_type(&p, "/clear\r") && proc_expect(&p, "> ", seen, SEEN));
+        CHECK(proc_type(&p, "hello\r") && proc_expect(&p, "\n> ", seen, SEEN));
+        CHECK(proc_type(&p, "/stats\r") && proc_expect(&p, "finish: length", seen, SEEN));
+        CHECK(proc_type(&p, "/bye\r"));
+        while (proc_more(&p, seen, SEEN)) {}
+        proc_result r = proc_finish(&p);
+        CHECK_EQ(r.code, 0);
+        proc_free(&r);
+        free(seen);
+    }
+}
+
 int main(void) {
     if (!cli_open(MOPED_PROGRAM)) return 77;
     RUN(prompts_go_through_the_template);
     RUN(a_chat_of_several_turns);
     RUN(a_chat_on_a_terminal);
     RUN(leaving_a_chat);
+    RUN(a_chat_that_outgrows_its_context);
     cli_close();
     return test_done();
 }
