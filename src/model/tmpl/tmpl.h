@@ -6,8 +6,10 @@
  *   tree + JSON variables -> eval -> text
  *
  * A template comes out of a model file, so it is untrusted: it can reach nothing but its variables, and steps, output, nesting and
- * memory are bounded. Known differences from Python: integers are 64-bit (overflow is an error); generators are evaluated at once; upper
- * and lower map single characters (only sharp s grows); includes, imports, inheritance and autoescape are refused.
+ * memory are bounded. Known differences from Python: integers are 64-bit (overflow is an error); a generator is walked when it is
+ * made, so its errors come even when nobody looks at it; upper and lower map single characters (only sharp s grows); parts cut out of
+ * Markup are plain strings; includes, imports, inheritance and autoescape are refused, and so are the filters pprint, random, striptags,
+ * urlize, wordwrap and xmlattr.
  * Sources: the Jinja 3.1 template designer documentation; transformers' chat_template_utils. Tests: tests/model/test_tmpl.c.
  */
 #ifndef MP_MODEL_TMPL_TMPL_H
