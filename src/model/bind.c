@@ -24,7 +24,8 @@ void mp_binder_close(mp_binder *b)
     *b = (mp_binder){ 0 };
 }
 
-static void remember(mp_binder *b, mp_tensor *dst, const mp_gguf_tensor *src)
+/* dst holds rows from `first` on of src, row_bytes each in the file. */
+static void remember(mp_binder *b, mp_tensor *dst, const mp_gguf_tensor *src, int64_t first, size_t row_bytes)
 {
     if (b->n == b->cap) {
         mp_binding *bigger;
@@ -36,7 +37,7 @@ static void remember(mp_binder *b, mp_tensor *dst, const mp_gguf_tensor *src)
         b->list = bigger;
         b->cap *= 2;
     }
-    b->list[b->n++] = (mp_binding){ dst, src };
+    b->list[b->n++] = (mp_binding){ dst, src, src->offset + (uint64_t)first * row_bytes, (uint64_t)dst->shape[0] * row_bytes };
 }
 
 static void full_name(const mp_binder *b, const char *name, char out[NAME_MAX_BYTES])
@@ -90,26 +91,36 @@ static bool check_type(mp_binder *b, const mp_gguf_tensor *t, bool vector)
     return ok;
 }
 
-bool mp_bind_matrix(mp_binder *b, const char *name, int64_t rows, int64_t cols, int flags, mp_tensor *dst)
+bool mp_bind_matrix_rows(mp_binder *b, const char *name, mp_rows rows, int64_t cols, int flags, mp_tensor *dst)
 {
-    const mp_gguf_tensor *t = find(b, name, 2, (int64_t[]){ rows, cols }, flags);
+    const mp_gguf_tensor *t = find(b, name, 2, (int64_t[]){ rows.of, cols }, flags);
     *dst = (mp_tensor){ 0 };
     if (!t || !check_type(b, t, false))
         return false;
-    *dst = mp_tensor_2d(NULL, t->dtype, rows, cols);
-    remember(b, dst, t);
+    *dst = mp_tensor_2d(NULL, t->dtype, rows.n, cols);
+    remember(b, dst, t, rows.first, mp_dtype_row_bytes(t->dtype, cols));
     return true;
+}
+
+bool mp_bind_vector_rows(mp_binder *b, const char *name, mp_rows rows, int flags, mp_tensor *dst)
+{
+    const mp_gguf_tensor *t = find(b, name, 1, (int64_t[]){ rows.of }, flags);
+    *dst = (mp_tensor){ 0 };
+    if (!t || !check_type(b, t, true))
+        return false;
+    *dst = mp_tensor_1d(NULL, MP_F32, rows.n);
+    remember(b, dst, t, rows.first, mp_dtype_row_bytes(t->dtype, 1));
+    return true;
+}
+
+bool mp_bind_matrix(mp_binder *b, const char *name, int64_t rows, int64_t cols, int flags, mp_tensor *dst)
+{
+    return mp_bind_matrix_rows(b, name, (mp_rows){ 0, rows, rows }, cols, flags, dst);
 }
 
 bool mp_bind_vector(mp_binder *b, const char *name, int64_t n, int flags, mp_tensor *dst)
 {
-    const mp_gguf_tensor *t = find(b, name, 1, (int64_t[]){ n }, flags);
-    *dst = (mp_tensor){ 0 };
-    if (!t || !check_type(b, t, true))
-        return false;
-    *dst = mp_tensor_1d(NULL, MP_F32, n);
-    remember(b, dst, t);
-    return true;
+    return mp_bind_vector_rows(b, name, (mp_rows){ 0, n, n }, flags, dst);
 }
 
 /* ---- experts ---- */

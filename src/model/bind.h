@@ -10,7 +10,11 @@
 
 enum { MP_BIND_OPTIONAL = 1 };
 
-typedef struct mp_binding { mp_tensor *dst; const mp_gguf_tensor *src; } mp_binding;
+typedef struct mp_binding {
+    mp_tensor            *dst;
+    const mp_gguf_tensor *src;
+    uint64_t              offset, bytes; /* its share of src, in the file: all of it unless fused */
+} mp_binding;
 
 typedef struct mp_binder {
     mp_ledger     *ledger;
@@ -30,6 +34,11 @@ void   mp_binder_close(mp_binder *b);
  * b->layer >= 0. dst->data is set when the loader runs; dst must stay where it is until then. Returns whether it is there. */
 bool mp_bind_matrix(mp_binder *b, const char *name, int64_t rows, int64_t cols, int flags, mp_tensor *dst);
 bool mp_bind_vector(mp_binder *b, const char *name, int64_t n, int flags, mp_tensor *dst);
+
+/* The same for rows (of a vector: elements) [first, first + n) of a tensor that holds `of` of them: several matrices fused into one. */
+typedef struct mp_rows { int64_t first, n, of; } mp_rows;
+bool mp_bind_matrix_rows(mp_binder *b, const char *name, mp_rows rows, int64_t cols, int flags, mp_tensor *dst);
+bool mp_bind_vector_rows(mp_binder *b, const char *name, mp_rows rows, int flags, mp_tensor *dst);
 
 /* The experts of one layer: stacked [E,rows,cols] tensors, or one tensor per expert (Mixtral files of before spring 2024), or gate and up fused. Fills the next
  * E pages: slice 0 gate [F,D], 1 up [F,D], 2 down [D,F]. shape: the same without data, of each. *first: the layer's first page. */

@@ -112,17 +112,17 @@ static size_t lay_out(mp_model *m, unsigned char *base, mp_io_job *jobs, int *n_
     size_t at = 0;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < m->binder.n; i++) {
-            mp_tensor *t = m->binder.list[i].dst;
-            const mp_gguf_tensor *src = m->binder.list[i].src;
+            const mp_binding *b = &m->binder.list[i];
+            mp_tensor *t = b->dst;
             if (is_vector(t) != (pass == 1))
                 continue;
-            size_t phase = pass == 0 ? src->offset % BLOCK : 0, start = at + phase;
-            at = pass == 0 ? (start + src->bytes + BLOCK - 1) & ~(size_t)(BLOCK - 1) : (at + mp_tensor_bytes(t) + 63) & ~(size_t)63;
+            size_t phase = pass == 0 ? b->offset % BLOCK : 0, start = at + phase;
+            at = pass == 0 ? (start + b->bytes + BLOCK - 1) & ~(size_t)(BLOCK - 1) : (at + mp_tensor_bytes(t) + 63) & ~(size_t)63;
             if (!jobs)
                 continue;
             t->data = base ? base + start : NULL;
             if (pass == 0)
-                jobs[(*n_jobs)++] = (mp_io_job){ mp_gguf_file(m->gguf, src->file), t->data, src->bytes, src->offset };
+                jobs[(*n_jobs)++] = (mp_io_job){ mp_gguf_file(m->gguf, b->src->file), t->data, b->bytes, b->offset };
         }
     return at;
 }
@@ -131,13 +131,13 @@ static mp_err read_vector(mp_model *m, const mp_binding *b)
 {
     void *raw;
     const mp_file *file = mp_gguf_file(m->gguf, b->src->file);
-    mp_err err = mp_alloc(m->ledger, MP_OWN_WORK, b->src->bytes, &raw);
+    mp_err err = mp_alloc(m->ledger, MP_OWN_WORK, b->bytes, &raw);
     if (err)
         return err;
-    err = mp_file_read(file, raw, b->src->bytes, b->src->offset);
+    err = mp_file_read(file, raw, b->bytes, b->offset);
     if (!err) {
         m->kern->dequant[b->src->dtype](b->dst->data, raw, b->dst->shape[0]);
-        mp_file_drop_cache(file, b->src->offset, b->src->bytes);
+        mp_file_drop_cache(file, b->offset, b->bytes);
     }
     mp_free(raw);
     return err;

@@ -107,7 +107,7 @@ static void fill_speed(const mp_model *m, mp_plan *p)
     bool tied = !mp_gguf_find(m->gguf, "output.weight");
     for (int i = 0; i < m->binder.n; i++)
         if (m->binder.list[i].dst != &m->embd || tied) /* of a table that is not the head as well, one row is read */
-            p->dense_tok_bytes += m->binder.list[i].src->bytes;
+            p->dense_tok_bytes += m->binder.list[i].bytes;
     p->expert_pages = m->binder.pages;
     p->expert_tok_bytes = m->config.experts ? experts / (uint64_t)m->config.experts * (uint64_t)m->config.experts_used : 0;
     p->ram_bps = m->opt.ram_bps > 0 ? m->opt.ram_bps : MP_PLAN_RAM_BPS;

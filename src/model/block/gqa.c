@@ -5,9 +5,16 @@ void mp_gqa_bind(mp_binder *b, const mp_config *c, mp_qk_norm norm, mp_gqa *out)
     static const char *const weight[3] = { "attn_q.weight", "attn_k.weight", "attn_v.weight" };
     static const char *const bias[3] = { "attn_q.bias", "attn_k.bias", "attn_v.bias" };
     int64_t q = (int64_t)c->heads * c->head_dim, kv = (int64_t)c->kv_heads * c->head_dim;
+    mp_rows part = { .of = q + 2 * kv };
     for (int i = 0; i < 3; i++) {
-        mp_bind_matrix(b, weight[i], i ? kv : q, c->width, 0, &out->w[i]);
-        mp_bind_vector(b, bias[i], i ? kv : q, MP_BIND_OPTIONAL, &out->bias[i]);
+        part.n = i ? kv : q;
+        if (mp_bind_matrix_rows(b, "attn_qkv.weight", part, c->width, MP_BIND_OPTIONAL, &out->w[i])) { /* all three in one, in this order */
+            mp_bind_vector_rows(b, "attn_qkv.bias", part, MP_BIND_OPTIONAL, &out->bias[i]);
+        } else {
+            mp_bind_matrix(b, weight[i], part.n, c->width, 0, &out->w[i]);
+            mp_bind_vector(b, bias[i], part.n, MP_BIND_OPTIONAL, &out->bias[i]);
+        }
+        part.first += part.n;
     }
     mp_bind_matrix(b, "attn_output.weight", c->width, q, 0, &out->out);
     mp_bind_vector(b, "attn_output.bias", c->width, MP_BIND_OPTIONAL, &out->out_bias);

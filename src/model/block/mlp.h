@@ -5,7 +5,7 @@
 #include "model/bind.h"
 #include "model/fwd.h"
 
-typedef struct mp_mlp { mp_tensor w[2], down; } mp_mlp; /* w: gate [F,D], up [F,D]; down [D,F] */
+typedef struct mp_mlp { mp_tensor w[2], bias[2], down, down_bias; } mp_mlp; /* w: gate [F,D], up [F,D]; down [D,F]; biases: when the file has them */
 
 /* suffix "" for "ffn_gate.weight", "_shexp" for a shared expert's. */
 void      mp_mlp_bind(mp_binder *b, const char *suffix, int64_t width, int64_t ff, mp_mlp *out);
