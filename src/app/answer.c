@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/json.h"
+#include "app/plan_json.h"
 #include "base/size.h"
 
 static int on_token(void *user, int32_t token, const char *text, size_t n) {

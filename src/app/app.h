@@ -51,7 +51,4 @@ mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **ou
 
 /* "plan   weights 17.3G = ram 7.1G + disk 10.2G | kv ... → fits, about 5.1 tok/s" without a newline, for people. */
 void app_plan_line(FILE *to, const moped_plan_info *plan);
-/* The plan as a JSON object (json_t, declared as void here so that only those who want jansson include it). */
-void *app_plan_json(const moped_plan_info *plan);
-void *app_owners_json(const moped_memory *memory); /* likewise: {"weights":{"plan_bytes":..,"used_bytes":..,"peak_bytes":..},...} */
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "app/json.h"
+#include "app/plan_json.h"
 
 enum { SEED = 42, TOP_K = 40 };
 

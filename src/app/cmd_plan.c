@@ -4,6 +4,7 @@
 
 #include "app/app.h"
 #include "app/json.h"
+#include "app/plan_json.h"
 #include "app/text.h"
 #include "base/size.h"
 

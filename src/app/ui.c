@@ -5,10 +5,7 @@
  *   ready  1.8s   ram 7.96G of 8.00G (plan 7.93G, +0.4%)
  *
  * All of it goes to stderr, and only when that is a terminal or with -v. */
-#include <string.h>
-
 #include "app/app.h"
-#include "app/json.h"
 #include "base/os.h"
 #include "base/size.h"
 
@@ -92,79 +89,4 @@ mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **ou
     if (!e && ui->show) ready_line(*out, ui);
     ui->bar_drawn = false;
     return e;
-}
-
-static json_t *tier_json(const uint64_t *bytes) {
-    json_t *o = json_object();
-    for (int i = 0; i < MOPED_OWN_COUNT; i++) app_put_int(o, moped_owner_name((moped_owner)i), bytes[i]);
-    return o;
-}
-
-void *app_owners_json(const moped_memory *m) {
-    json_t *all = json_object();
-    for (int i = 0; i < MOPED_OWN_COUNT; i++) {
-        json_t *o = json_object();
-        app_put_int(o, "plan_bytes", m->owner[i].plan_bytes);
-        app_put_int(o, "used_bytes", m->owner[i].used_bytes);
-        app_put_int(o, "peak_bytes", m->owner[i].peak_bytes);
-        app_put(all, moped_owner_name((moped_owner)i), o);
-    }
-    return all;
-}
-
-static json_t *model_json(const moped_model_info *m) {
-    json_t *o = json_object();
-    app_put_text(o, "name", m->name);
-    app_put_text(o, "arch", m->arch);
-    app_put_text(o, "quant", m->quant);
-    app_put_int(o, "file_bytes", m->file_bytes);
-    app_put_int(o, "parameters", m->parameters);
-    app_put_int(o, "layers", (uint64_t)m->layers);
-    app_put_int(o, "width", (uint64_t)m->width);
-    app_put_int(o, "heads", (uint64_t)m->heads);
-    app_put_int(o, "kv_heads", (uint64_t)m->kv_heads);
-    app_put_int(o, "experts", (uint64_t)m->experts);
-    app_put_int(o, "experts_used", (uint64_t)m->experts_used);
-    app_put_int(o, "moe_layers", (uint64_t)m->moe_layers);
-    app_put_int(o, "vocab", (uint64_t)m->vocab);
-    app_put_int(o, "ctx_train", (uint64_t)m->ctx_train);
-    app_put_int(o, "expert_bytes", m->expert_bytes);
-    app_put_int(o, "dense_bytes_per_tok", m->dense_bytes_per_tok);
-    app_put_int(o, "expert_bytes_per_tok", m->expert_bytes_per_tok);
-    app_put_int(o, "kv_bytes_per_tok", m->kv_bytes_per_tok);
-    app_put_bool(o, "has_vocab", m->has_vocab);
-    app_put_bool(o, "has_template", m->has_template);
-    return o;
-}
-
-static json_t *bandwidth_json(const moped_plan_info *p) {
-    json_t *o = json_object();
-    app_put_real(o, "ram_bps", p->ram_bps);
-    app_put_real(o, "disk_bps", p->disk_bps);
-    app_put_bool(o, "assumed", p->bandwidth_assumed);
-    return o;
-}
-
-void *app_plan_json(const moped_plan_info *p) {
-    json_t *o = json_object(), *tiers = json_object(), *experts = json_object();
-    for (int t = 0; t < MOPED_TIER_COUNT; t++) app_put(tiers, moped_tier_name((moped_tier)t), tier_json(p->bytes[t]));
-    app_put_int(experts, "pages", p->expert_pages);
-    app_put_int(experts, "slots", p->expert_slots);
-    app_put_bool(o, "fits", p->fits);
-    app_put_int(o, "need_bytes", p->need_bytes);
-    app_put_int(o, "least_ram_bytes", p->least_ram_bytes);
-    app_put_int(o, "largest_ctx", (uint64_t)p->largest_ctx);
-    app_put_int(o, "budget_bytes", p->budget_bytes);
-    app_put_bool(o, "budget_chosen", p->budget_chosen);
-    app_put_int(o, "ctx", (uint64_t)p->ctx_tok);
-    app_put_int(o, "plan_peak_bytes", p->need_bytes);
-    app_put_int(o, "batch", (uint64_t)p->batch_tok);
-    app_put_int(o, "threads", (uint64_t)p->threads);
-    app_put_int(o, "sessions", (uint64_t)p->sessions);
-    app_put(o, "tiers", tiers);
-    app_put(o, "experts", experts);
-    app_put_real(o, "bound_tok_s", p->bound_tok_s);
-    app_put(o, "bandwidth", bandwidth_json(p));
-    app_put(o, "model", model_json(&p->model));
-    return o;
 }
