@@ -393,15 +393,26 @@ static double sum_all(mp_sampler *s, const float *logits, int32_t n_valid, float
     return sum;
 }
 
-/* The first filter that is on decides which logits can matter at all. total: the sum of exp(x - max) over all ids, when top-p needs
- * it (0 otherwise). For top-p: at most n_valid ids lie below max - t, each of at most exp(-t), so with
- * t = log(n_valid / ((1 - top_p) total)) what is left out is less than what top-p leaves out. */
-static float first_threshold(mp_sampler *s, int32_t n_valid, float max, double total)
+/* When top-p comes first: the logits that can matter to it, those above max - t. At most n_valid ids lie below, each of at most exp(-t),
+ * so t = log(n_valid / ((1 - top_p) total)) is always enough; but most rows are peaked and need far less, so smaller ones are tried
+ * first. total: the sum of exp(x - max) over all ids. */
+static size_t collect_for_top_p(mp_sampler *s, const float *logits, int32_t n_valid, float max, double total)
 {
-    if (s->p.top_k > 0 && s->p.top_k < n_valid) return threshold_for_top_k(s, n_valid, (size_t)s->p.top_k);
-    if (s->p.typical_p < 1) return -INFINITY;
-    if (s->p.top_p < 1) return max - (float)(log((double)n_valid / ((1 - (double)s->p.top_p) * total)) + 1e-3);
-    return max + logf(s->p.min_p);
+    double enough = log((double)n_valid / ((1 - (double)s->p.top_p) * total)) + 1e-3;
+    for (double t = 6;; t *= 1.5) {
+        bool last = t >= enough;
+        size_t n = collect(s, logits, n_valid, max - (float)(last ? enough : t));
+        if (last || weigh(s->cand, &n, max, 1) >= (double)s->p.top_p * total) return n;
+    }
+}
+
+/* The first filter that is on decides which logits can matter at all. */
+static size_t collect_for_others(mp_sampler *s, const float *logits, int32_t n_valid, float max)
+{
+    float threshold = max + logf(s->p.min_p);
+    if (s->p.top_k > 0 && s->p.top_k < n_valid) threshold = threshold_for_top_k(s, n_valid, (size_t)s->p.top_k);
+    else if (s->p.typical_p < 1) threshold = -INFINITY;
+    return collect(s, logits, n_valid, threshold);
 }
 
 /* Runs the filters that are on; the candidates that are left are cand[0..result). */
@@ -411,7 +422,7 @@ static size_t filter(mp_sampler *s, const float *logits, int32_t n_valid, float 
     bool top_k = p->top_k > 0 && p->top_k < n_valid;
     bool need_total = !top_k && p->typical_p >= 1 && p->top_p < 1;
     double total = need_total ? sum_all(s, logits, n_valid, max, 1) : 0;
-    size_t n = collect(s, logits, n_valid, first_threshold(s, n_valid, max, total));
+    size_t n = need_total ? collect_for_top_p(s, logits, n_valid, max, total) : collect_for_others(s, logits, n_valid, max);
 
     if (top_k) n = prefix_reaching(s->cand, n, (double)p->top_k);
     if (p->typical_p < 1) n = filter_typical(s->cand, n, max, p->typical_p);
