@@ -64,13 +64,21 @@ static void print_disk(const app_disk *d, const char *folder) {
     }
 }
 
+/* What moped would take with no flags: what is free here or in the control group, less the smaller of 1 GiB and a tenth. */
+static void choose_ram(const app_machine *m, uint64_t *ram, uint64_t *headroom) {
+    const mp_os_memory *mem = &m->memory;
+    uint64_t room = mem->available_bytes, left = mem->cgroup_limit_bytes - mem->cgroup_used_bytes;
+    if (mem->cgroup_limit_bytes > 0 && mem->cgroup_limit_bytes < mem->cgroup_used_bytes) left = 0;
+    if (mem->cgroup_limit_bytes > 0 && left < room) room = left;
+    *headroom = room / 10 < 1ull << 30 ? room / 10 : 1ull << 30;
+    *ram = room - *headroom;
+}
+
 static void print_choice(const app_machine *m) {
     char a[MP_SIZE_TEXT], b[MP_SIZE_TEXT];
-    uint64_t room = m->memory.available_bytes;
-    if (m->memory.cgroup_limit_bytes && m->memory.cgroup_limit_bytes - m->memory.cgroup_used_bytes < room)
-        room = m->memory.cgroup_limit_bytes - m->memory.cgroup_used_bytes;
-    uint64_t headroom = room / 10 < 1ull << 30 ? room / 10 : 1ull << 30;
-    printf("moped would take %s of ram (headroom %s), %d thread%s, %s", mp_size_format(room - headroom, a), mp_size_format(headroom, b), m->cpus,
+    uint64_t ram, headroom;
+    choose_ram(m, &ram, &headroom);
+    printf("moped would take %s of ram (headroom %s), %d thread%s, %s", mp_size_format(ram, a), mp_size_format(headroom, b), m->cpus,
            m->cpus == 1 ? "" : "s", best_isa());
     if (m->disk.best_bps > 0)
         printf("; fastest reads here: %s at depth %d, %.2f GB/s", app_read_name(m->disk.best_method), m->disk.best_depth, m->disk.best_bps * 1e-9);
@@ -78,10 +86,17 @@ static void print_choice(const app_machine *m) {
 }
 
 static mp_err print_json(const app_machine *m) {
-    json_t *o = app_machine_json(m), *isas = json_array();
+    json_t *o = app_machine_json(m), *isas = json_array(), *choice = json_object();
     const char *name;
+    uint64_t ram, headroom;
+    choose_ram(m, &ram, &headroom);
     for (int i = 0; (name = moped_isa_at(i)) != NULL; i++) json_array_append_new(isas, json_string(name));
-    json_object_set_new(o, "isa", isas);
+    app_put_int(choice, "ram_bytes", ram);
+    app_put_int(choice, "headroom_bytes", headroom);
+    app_put_int(choice, "threads", (uint64_t)m->cpus);
+    app_put_text(choice, "isa", best_isa());
+    app_put(o, "isa", isas);
+    app_put(o, "choice", choice);
     mp_err e = app_json_print(stdout, o);
     json_decref(o);
     return e;

@@ -1,4 +1,5 @@
 /* moped: the program. Finds the command, reads its flags, calls it. */
+#include <errno.h>
 #include <locale.h>
 #include <string.h>
 #include <unistd.h>
@@ -89,7 +90,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < N_COMMANDS; i++)
         if (strcmp(word, COMMANDS[i].name) == 0) {
             int code = call(&COMMANDS[i], argc - 2, argv + 2);
-            if (fflush(stdout) != 0 && code == APP_EXIT_FINE) code = APP_EXIT_FAILED;
+            if (fflush(stdout) != 0 && code == APP_EXIT_FINE) code = app_report(mp_fail(MP_E_FAILED, "cannot write the result: %s", strerror(errno)));
             return code;
         }
     return unknown_command(word);

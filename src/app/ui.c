@@ -1,6 +1,6 @@
 /* What a person sees while a model loads:
  *
- *   plan   weights 17.3G = ram 7.1G + disk 10.2G | kv 0.4G (8192) | work 0.2G | budget ram 8G → fits, about 5.1 tok/s
+ *   plan   weights 17.3G = ram 7.1G + disk 10.2G | kv 0.4G (8192) | work 0.2G | budget ram 8G → fits, at most 5.1 tok/s
  *   load   [########--------] 52%  0.9G/1.7G  2.9G/s  ETA 1s   dense weights
  *   ready  1.8s   ram 7.96G of 8.00G (plan 7.93G, +0.4%)
  *
