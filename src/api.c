@@ -277,12 +277,11 @@ moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
         return mp_fail(MP_E_BUDGET, "%llu bytes are less than the %llu that this model needs", (unsigned long long)ram_bytes,
                        (unsigned long long)m->plan.least_ram_bytes);
     uint64_t experts = limit - others < m->plan.expert_all_bytes ? limit - others : m->plan.expert_all_bytes;
-    bool grow = limit > mp_ledger_limit(m->ledger, MP_TIER_RAM);
-    if (grow)
+    uint64_t before = mp_ledger_limit(m->ledger, MP_TIER_RAM);
+    if (limit > before)
         mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);
     mp_err err = m->pager ? mp_pager_resize(m->pager, experts) : MP_OK;
-    if (!err)
-        mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);
+    mp_ledger_set_limit(m->ledger, MP_TIER_RAM, err ? before : limit);
     if (!err)
         m->plan.budget_bytes = ram_bytes;
     return err;

@@ -11,6 +11,8 @@ mp_err mp_binder_open(mp_ledger *ledger, const mp_gguf *gguf, uint32_t pages, mp
     mp_err err = MP_NEW(ledger, MP_OWN_WORK, mp_page_desc, pages, &out->page);
     if (!err)
         err = MP_NEW(ledger, MP_OWN_WORK, mp_binding, 64, &out->list);
+    if (!err)
+        err = MP_NEW(ledger, MP_OWN_WORK, bool, (size_t)mp_gguf_tensors(gguf), &out->used);
     out->cap = err ? 0 : 64;
     if (err)
         mp_binder_close(out);
@@ -21,6 +23,7 @@ void mp_binder_close(mp_binder *b)
 {
     MP_FREE(b->page);
     MP_FREE(b->list);
+    MP_FREE(b->used);
     *b = (mp_binder){ 0 };
 }
 
@@ -68,8 +71,10 @@ static const mp_gguf_tensor *find(mp_binder *b, const char *name, int rank, cons
     bool same = extra == 1 && (t->rank >= rank || (rank == 2 && t->rank == 1 && shape[0] == 1 && t->shape[0] == shape[1]));
     for (int i = 0; same && t->rank >= rank && i < rank; i++)
         same = t->shape[skip + i] == shape[i];
-    if (same)
+    if (same) {
+        b->used[t - mp_gguf_tensor_at(b->gguf, 0)] = true;
         return t;
+    }
     for (int i = t->rank - 1; i >= 0; i--) /* in the order in which GGUF tools print them */
         snprintf(have + strlen(have), sizeof(have) - strlen(have), "%s%lld", *have ? "," : "", (long long)t->shape[i]);
     for (int i = rank - 1; i >= 0; i--)
@@ -121,6 +126,18 @@ bool mp_bind_matrix(mp_binder *b, const char *name, int64_t rows, int64_t cols, 
 bool mp_bind_vector(mp_binder *b, const char *name, int64_t n, int flags, mp_tensor *dst)
 {
     return mp_bind_vector_rows(b, name, (mp_rows){ 0, n, n }, flags, dst);
+}
+
+int64_t mp_binder_unused(const mp_binder *b, const mp_gguf_tensor **first)
+{
+    int64_t n = 0;
+    for (int64_t i = mp_gguf_tensors(b->gguf); i-- > 0;)
+        if (!b->used[i]) {
+            n++;
+            if (first)
+                *first = mp_gguf_tensor_at(b->gguf, i);
+        }
+    return n;
 }
 
 /* ---- experts ---- */

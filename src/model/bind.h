@@ -24,6 +24,7 @@ typedef struct mp_binder {
     int            n, cap;
     mp_page_desc  *page;     /* experts, [moe_layers * experts] */
     uint32_t       pages, pages_cap;
+    bool          *used;     /* [tensors of the file] asked for by somebody */
     mp_err         err;      /* sticky: binding reads like a table */
 } mp_binder;
 
@@ -44,6 +45,8 @@ bool mp_bind_vector_rows(mp_binder *b, const char *name, mp_rows rows, int flags
  * E pages: slice 0 gate [F,D], 1 up [F,D], 2 down [D,F]. shape: the same without data, of each. *first: the layer's first page. */
 typedef struct mp_expert_shape { mp_tensor gate, up, down; } mp_expert_shape;
 void mp_bind_experts(mp_binder *b, int experts, int64_t width, int64_t ff, mp_page *first, mp_expert_shape *shape);
+/* How many of the file's tensors nobody asked for; *first (may be NULL): one of them. */
+int64_t mp_binder_unused(const mp_binder *b, const mp_gguf_tensor **first);
 /* Does the current layer have experts (under any of those names)? */
 bool mp_bind_has_experts(const mp_binder *b);
 #endif

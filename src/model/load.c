@@ -39,6 +39,16 @@ static mp_err open_tokenizer(mp_model *m)
     return err;
 }
 
+/* A tensor that the architecture does not know may be one that its model needs: better said than silently left out. */
+static void say_if_unused(const mp_model *m)
+{
+    const mp_gguf_tensor *first;
+    int64_t n = mp_ledger_dry(m->ledger) ? 0 : mp_binder_unused(&m->binder, &first);
+    if (n)
+        mp_logf(&m->opt.log, MP_LOG_WARN, "%lld tensors of the file, '%.*s' for one, are not used by the architecture '%s' here: its answers may be wrong",
+                (long long)n, (int)first->name.n, first->name.s, m->arch->name);
+}
+
 /* Before memory is taken for their descriptions: experts that could not be in the file, not even at half a bit a weight. */
 static mp_err check_expert_count(const mp_model *m)
 {
@@ -66,6 +76,8 @@ static mp_err bind_all(mp_model *m)
     for (b->layer = 0; b->layer < c->layers && !b->err; b->layer++)
         m->arch->bind(b, c, &m->layers[b->layer]);
     b->layer = -1;
+    if (!b->err)
+        say_if_unused(m);
     return b->err;
 }
 
@@ -143,20 +155,22 @@ static mp_err read_vector(mp_model *m, const mp_binding *b)
     return err;
 }
 
-/* One NaN in a norm or a router ruins every token after it, far from its cause. */
+/* One NaN in a norm or a router ruins every token after it, far from its cause. Larger matrices are not looked at: it would double loading. */
 static mp_err check_finite(mp_model *m, const mp_binding *b)
 {
-    if (b->dst->dtype != MP_F32 || mp_tensor_count(b->dst) > 1 << 24)
+    enum { PART = 256 };
+    mp_dtype type = b->dst->dtype;
+    int64_t n = mp_tensor_count(b->dst);
+    if ((type != MP_F32 && type != MP_F16 && type != MP_BF16) || n > (type == MP_F32 ? 1 << 24 : 1 << 22))
         return MP_OK;
-    const unsigned char *p = b->dst->data;
-    for (int64_t i = 0; i < mp_tensor_count(b->dst); i++) {
-        float v;
-        memcpy(&v, p + (size_t)i * sizeof(v), sizeof(v));
-        if (!isfinite(v))
+    float v[PART];
+    for (int64_t i = 0; i < n; i++) {
+        if (i % PART == 0)
+            m->kern->dequant[type](v, (const char *)b->dst->data + mp_dtype_row_bytes(type, i), n - i < PART ? n - i : PART);
+        if (!isfinite(v[i % PART]))
             return mp_fail(MP_E_MODEL, "tensor '%.*s' holds %s at element %lld; the file is damaged", (int)b->src->name.n, b->src->name.s,
-                           isnan(v) ? "NaN" : "an infinity", (long long)i);
+                           isnan(v[i % PART]) ? "NaN" : "an infinity", (long long)i);
     }
-    (void)m;
     return MP_OK;
 }
 

@@ -23,7 +23,8 @@ static uint64_t ctx_bytes(const mp_model *m, int64_t ctx)
 {
     mp_kv_config c = { .layers = m->config.layers, .heads = m->config.kv_heads, .k_dim = m->config.head_dim, .v_dim = m->config.head_dim, .dtype = m->opt.kv };
     uint64_t blocks = (uint64_t)m->opt.sessions * mp_kv_blocks_for(ctx);
-    return mp_region_cost(blocks * mp_kv_block_bytes(&c)) + (uint64_t)m->opt.sessions * session_bytes(m, ctx);
+    uint64_t lists = blocks * 2 * sizeof(uint32_t); /* in which the pool keeps its blocks */
+    return mp_region_cost(blocks * mp_kv_block_bytes(&c)) + lists + (uint64_t)m->opt.sessions * session_bytes(m, ctx);
 }
 
 /* ---- options and budget ---- */
@@ -43,6 +44,8 @@ static mp_err resolve(mp_model *m)
         o->threads = mp_os_cpus();
     if (!o->sessions)
         o->sessions = 1;
+    if (o->ctx_tok > INT32_MAX || (uint64_t)o->sessions * mp_kv_blocks_for(o->ctx_tok) > INT32_MAX)
+        return mp_fail(MP_E_USAGE, "%d sessions of %lld tokens are more than can be counted", o->sessions, (long long)o->ctx_tok);
     if (!o->kv_given)
         o->kv = m->embd.dtype == MP_F32 ? MP_F32 : MP_F16;
     if (!o->policy)
@@ -225,6 +228,7 @@ static mp_err begin(const mp_model_options *options, bool dry, uint64_t limit_by
 mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_model **out)
 {
     mp_plan p = { 0 };
+    bool planned = false; /* another budget's error, of a header that asks for absurd memory say, leaves no model to show */
     mp_os_usage own;
     mp_os_usage_get(&own);
     p.overhead_bytes = own.now_bytes + RUN_OVERHEAD;
@@ -241,11 +245,12 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
         p.threads = o->threads;
         p.sessions = o->sessions;
         err = decide(*out, &p);
+        planned = true;
         (*out)->plan = p;
     }
     if (plan)
         *plan = p;
-    if (err && err != MP_E_BUDGET)
+    if (err && !(planned && err == MP_E_BUDGET))
         mp_model_close(out);
     return err;
 }
