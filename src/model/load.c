@@ -45,8 +45,8 @@ static void say_if_unused(const mp_model *m)
     const mp_gguf_tensor *first;
     int64_t n = mp_ledger_dry(m->ledger) ? 0 : mp_binder_unused(&m->binder, &first);
     if (n)
-        mp_logf(&m->opt.log, MP_LOG_WARN, "%lld tensors of the file, '%.*s' for one, are not used by the architecture '%s' here: its answers may be wrong",
-                (long long)n, (int)first->name.n, first->name.s, m->arch->name);
+        mp_logf(&m->opt.log, MP_LOG_WARN, "the architecture '%s' has no use here for %lld of the file's tensors, first '%.*s': answers may be wrong", m->arch->name,
+                (long long)n, (int)first->name.n, first->name.s);
 }
 
 /* Before memory is taken for their descriptions: experts that could not be in the file, not even at half a bit a weight. */
