@@ -24,8 +24,6 @@ struct moped_model {
     mp_model       *m;
     moped_vocab     vocab;
     moped_plan_info plan;
-    void          (*log)(void *user, moped_log_level level, const char *text);
-    void           *log_user;
 };
 
 struct moped_session {
@@ -298,6 +296,8 @@ moped_status moped_vocab_open(const char *path, moped_vocab **out)
 {
     mp_gguf *g = NULL;
     *out = NULL;
+    if (!path || !*path)
+        return mp_fail(MP_E_USAGE, "no model file was named");
     moped_vocab *v = handle(sizeof(*v));
     if (!v)
         return MOPED_E_FAILED;
@@ -605,7 +605,7 @@ moped_status moped_logits(moped_session *session, const int32_t *tokens, size_t 
                           int (*on_logits)(void *user, size_t position, const float *logits, int vocab), void *user)
 {
     logits_call c = { on_logits, user, session->model->m->config.vocab };
-    return mp_session_logits(session->s, tokens, (int64_t)n, (int64_t)first, pass_logits, &c);
+    return mp_session_logits(session->s, tokens, (int64_t)n, (int64_t)(first < n ? first : n), pass_logits, &c);
 }
 
 size_t moped_session_length(const moped_session *session)

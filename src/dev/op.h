@@ -51,7 +51,7 @@ typedef struct mp_op {
         struct { int k; bool renorm; float scale; } route;  /* softmax over all E; renorm over the chosen; times scale */
         struct { const mp_expert_job *jobs; int n_jobs, k; } experts;
     } u;
-    void *scratch; /* mp_op_scratch() bytes in the device's memory; contents mean nothing before and after */
+    void *scratch; /* mp_dev_scratch() bytes in the device's memory; contents mean nothing before and after */
 } mp_op;
 
 const char *mp_op_name(mp_op_kind kind);

@@ -1,4 +1,4 @@
-/* The plan: what will be spent where, before it is spent. The loader fills it from a dry run (model/load.c); here are the table and the arithmetic that
+/* The plan: what will be spent where, before it is spent. The planner fills it from a dry run of the loader (model/planner.c); here are the table and the arithmetic that
  * needs no model: what a budget leaves for experts, and how fast decode can be at best. */
 #ifndef MP_MEM_PLAN_H
 #define MP_MEM_PLAN_H

@@ -285,6 +285,7 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
         err = mp_dev_cpu_open(m->ledger, m->pool, m->kern, &m->dev);
     if (!err)
         err = load_dense(m);
+    m->dense_peak_bytes = mp_ledger_peak(m->ledger, MP_TIER_RAM);
     if (!err && !dry) /* divisors are known only now */
         mp_rope_table(&m->config.rope, m->rope_divisors.data, m->inv_freq.data);
     if (!err)

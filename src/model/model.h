@@ -42,6 +42,7 @@ typedef struct mp_model {
     mp_expert_shape *resident; /* training: [pages] all experts as tensors */
     mp_region        resident_region;
     uint64_t         overhead_bytes; /* charged when the ledger was opened */
+    uint64_t         dense_peak_bytes; /* of the ledger once the dense weights were read: no shorter context makes it less */
     const mp_kern   *kern;
     mp_pool         *pool;
     mp_dev          *dev;
@@ -63,7 +64,7 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
 
 /* The steps of loading, run by both, in this order (load.c). On error the model is closed by whoever opened it. */
 mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_model **out); /* headers, architecture, tokenizer, names of tensors */
-mp_err mp_model_spend(mp_model *m, size_t work_bytes); /* dense weights, KV, device, work memory (dry: measured here), sessions' share */
+mp_err mp_model_spend(mp_model *m, size_t work_bytes); /* dense weights, KV, device, work memory (dry: measured here) */
 mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes);
 mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *out);
 

@@ -177,7 +177,7 @@ static mp_err decide(mp_model *m, mp_plan *p)
     p->expert_least_bytes = cost.least_bytes;
     p->expert_all_bytes = cost.all_bytes;
     p->least_ram_bytes = with_slack(others + cost.least_bytes > loading ? others + cost.least_bytes : loading);
-    p->largest_ctx = largest_ctx(m, p, others);
+    p->largest_ctx = m->dense_peak_bytes <= limit ? largest_ctx(m, p, others) : 0;
     p->fits = others + cost.least_bytes <= limit && loading <= limit;
     p->need_bytes = p->least_ram_bytes;
     fill_speed(m, p);
