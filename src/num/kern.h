@@ -1,8 +1,8 @@
 /* The kernel table: every inner loop that has more than one implementation. Plain C fills it; each instruction set overrides what it does
  * better; the choice is made once at start. Kernels never allocate and need no alignment beyond that of a byte.
  *
- * Numeric order (architecture.md, the invariant): activations are quantized in blocks of 32 with scale amax / 127 and rounding to nearest
- * even; integer dots inside a block of 32 are exact; block results are added in float32 in an order that depends on the row's length and the
+ * Numeric order (architecture.md, the invariant): activations are quantized with one scale, amax / 127, for every 16, rounding to nearest
+ * even; integer dots of 16 are exact; block results are added in float32 in an order that depends on the row's length and the
  * instruction set only - the same for one token and for many.
  */
 #ifndef MP_NUM_KERN_H
@@ -10,10 +10,11 @@
 
 #include "num/dtype.h"
 
-enum { MP_Q8_BLOCK = 32, MP_DOT_TOK = 4 };
+enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_DOT_TOK = 4 };
 
-/* Activations of one token, quantized: x[i] ~ d[i/32] * q[i]. Three parallel arrays inside one buffer of mp_q8_bytes(n):
- *   | float d[nb] | float s[nb] | int8 q[nb*32] |      nb = ceil(n/32), s[b] = d[b] * sum(q of block b)
+/* Activations of one token, quantized: x[i] ~ d[i/16] * q[i]. Three parallel arrays inside one buffer of mp_q8_bytes(n):
+ *   | float d[2*nb] | float s[nb] | int8 q[nb*32] |      nb = ceil(n/32), s[b] = what the weights' minimum of block b is multiplied by: the
+ * sum of d * q over its 32. A scale for every 16 costs the kernels nothing and a quarter of the rounding error of one for 32 (bench/results/kl.md).
  * n is padded with zeros to a multiple of 32 only in q; weights' rows are always whole blocks. */
 typedef struct mp_q8 {
     const float  *d, *s;
@@ -23,13 +24,13 @@ typedef struct mp_q8 {
 static inline size_t mp_q8_bytes(int64_t n) /* of one token's buffer, a multiple of 64 */
 {
     size_t nb = (size_t)(n + 31) / 32;
-    return (nb * 40 + 63) & ~(size_t)63;
+    return (nb * 44 + 63) & ~(size_t)63;
 }
 static inline mp_q8 mp_q8_at(const void *buf, int64_t n)
 {
     size_t nb = (size_t)(n + 31) / 32;
     const float *f = buf;
-    return (mp_q8){ f, f + nb, (const int8_t *)(f + 2 * nb) };
+    return (mp_q8){ f, f + 2 * nb, (const int8_t *)(f + 3 * nb) };
 }
 
 typedef struct mp_kern {
@@ -38,7 +39,7 @@ typedef struct mp_kern {
     /* dst[0..n) = the weights of one row, n a multiple of the type's block. Also F32 (copy), F16, BF16. */
     void (*dequant[MP_DTYPE_COUNT])(float *dst, const void *src, int64_t n);
 
-    /* buf (mp_q8_bytes(n)) = x quantized. A block with a NaN or an infinity gets d = NaN, so that it shows. */
+    /* buf (mp_q8_bytes(n)) = x quantized. Where there is a NaN or an infinity, d and s are NaN, so that it shows. */
     void (*quantize_q8)(void *buf, const float *x, int64_t n);
 
     /* out[t] = row . x_t for t < tok, tok in 1..MP_DOT_TOK. Quantized types: x_t is the q8 buffer at (const char *)x + t * x_stride.

@@ -65,7 +65,7 @@ static dot_case dot_open(mp_dtype type, int64_t n, row_kind kind)
 {
     dot_case c = { .type = type, .n = n };
     bool     q8 = mp_dtype_get(type)->quantized;
-    size_t   last = q8 ? (size_t)n / 32 * 40 : (size_t)n * 4;
+    size_t   last = q8 ? (size_t)n / 32 * 44 : (size_t)n * 4;
     float   *x = malloc((size_t)n * sizeof *x);
     c.x_stride = q8 ? mp_q8_bytes(n) : last;
     c.row = guard_open(mp_dtype_row_bytes(type, n));
@@ -163,7 +163,7 @@ TEST(reference_products_are_right)
         mp_q8    x = mp_q8_at(c.x.p, c.n);
         k->dequant[type](w, c.row.p, c.n);
         for (int64_t i = 0; i < c.n; i++)
-            want += (double)w[i] * (mp_dtype_get((mp_dtype)type)->quantized ? (double)x.d[i / 32] * x.q[i] : (double)((float *)(void *)c.x.p)[i]);
+            want += (double)w[i] * (mp_dtype_get((mp_dtype)type)->quantized ? (double)x.d[i / 16] * x.q[i] : (double)((float *)(void *)c.x.p)[i]);
         k->dot[type](&got, c.row.p, c.x.p, c.x_stride, c.n, 1);
         CHECK_NEAR(got, want, tolerance(&c, 0));
         dot_close(&c);
@@ -180,7 +180,7 @@ TEST(nan_shows)
                 continue;
             dot_case c = dot_open((mp_dtype)type, 512, ROW_RANDOM);
             float    out[MP_DOT_TOK], nan = NAN;
-            memcpy(c.x.p + c.x_stride + 4 * 5, &nan, 4); /* d of block 5 of token 1 */
+            memcpy(c.x.p + c.x_stride + 4 * 5, &nan, 4); /* a scale of token 1 */
             k->dot[type](out, c.row.p, c.x.p, c.x_stride, c.n, MP_DOT_TOK);
             expect(isnan(out[1]) && !isnan(out[0]) && !isnan(out[2]) && !isnan(out[3]), k->name, "NaN", mp_dtype_get((mp_dtype)type)->name, c.n);
             dot_close(&c);

@@ -17,28 +17,31 @@ static uint32_t largest_bits(const float *x, int n)
     return most;
 }
 
-/* One block of n <= 32 activations; q has room for 32. A block whose 127 / amax overflows (amax < 3.8e-37) counts as zeros. */
-static void quantize_block(float *d, float *s, int8_t *q, const float *x, int n)
+/* n <= 16 activations with one scale; q has room for 16, zero before. Returns the sum of d * q. Where 127 / amax overflows (amax < 3.8e-37) they count as zeros. */
+static float quantize_16(float *d, int8_t *q, const float *x, int n)
 {
     uint32_t bits = largest_bits(x, n);
     float amax;
-    memset(q, 0, MP_Q8_BLOCK);
-    *d = *s = 0;
-    if (bits >= 0x7f800000) {
-        *d = *s = NAN;
-        return;
-    }
+    *d = bits >= 0x7f800000 ? NAN : 0.0f;
     memcpy(&amax, &bits, 4);
     float inverse = 127.0f / amax;
-    if (isinf(inverse))
-        return;
+    if (bits >= 0x7f800000 || isinf(inverse))
+        return *d;
     int sum = 0;
     for (int i = 0; i < n; i++) {
         q[i] = (int8_t)lrintf(x[i] * inverse); /* nearest even: the default rounding mode, which nothing here changes */
         sum += q[i];
     }
     *d = amax / 127.0f;
-    *s = *d * (float)sum;
+    return *d * (float)sum;
+}
+
+/* One block of n <= 32 activations. */
+static void quantize_block(float *d, float *s, int8_t *q, const float *x, int n)
+{
+    memset(q, 0, MP_Q8_BLOCK);
+    float low = quantize_16(d, q, x, n < 16 ? n : 16);
+    *s = low + quantize_16(d + 1, q + 16, x + 16, n > 16 ? n - 16 : 0);
 }
 
 static void quantize_q8(void *buf, const float *x, int64_t n)
@@ -48,7 +51,7 @@ static void quantize_q8(void *buf, const float *x, int64_t n)
     int8_t *q = (int8_t *)buf + (view.q - (const int8_t *)buf);
     for (int64_t b = 0; b * MP_Q8_BLOCK < n; b++) {
         int64_t left = n - b * MP_Q8_BLOCK;
-        quantize_block(d + b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK, left < MP_Q8_BLOCK ? (int)left : MP_Q8_BLOCK);
+        quantize_block(d + 2 * b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK, left < MP_Q8_BLOCK ? (int)left : MP_Q8_BLOCK);
     }
 }
 

@@ -17,7 +17,7 @@ void mp_ref_dequant(const mp_ref_codec *codec, float *dst, const void *src, int6
     }
 }
 
-/* The exact integer product of n codes; at most 32 * 128 * 127. */
+/* The exact integer product of n codes; at most 16 * 128 * 127. */
 static int32_t int_dot(const int8_t *w, const int8_t *x, int n)
 {
     int32_t sum = 0;
@@ -34,18 +34,17 @@ static int32_t int_sum(const int8_t *x, int n)
     return sum;
 }
 
-/* Adds 32 elements' product to acc: k is the place of the first code inside b, x the block of 32 activations with scale d and d * sum s. */
+/* The product of 32 elements: k is the place of the first code inside b, nth the block of activations. */
 static float dot_32(const mp_ref_block *b, int k, int sub, const mp_q8 *x, int64_t nth)
 {
     const int8_t *q = x->q + nth * MP_Q8_BLOCK;
-    float d = x->d[nth], sum = 0;
-    if (sub == 32) {
-        float scale = b->scale[k / 16] * d;
-        return fmaf(scale, (float)int_dot(b->q + k, q, 32), -(b->min[k / 16] * x->s[nth]));
-    }
-    for (int h = 0; h < 32; h += 16) {
-        sum = fmaf(b->scale[(k + h) / 16] * d, (float)int_dot(b->q + k + h, q + h, 16), sum);
-        sum = fmaf(-(b->min[(k + h) / 16] * d), (float)int_sum(q + h, 16), sum);
+    const float *d = x->d + 2 * nth;
+    float sum = sub == 32 ? -(b->min[k / 16] * x->s[nth]) : 0.0f;
+    for (int h = 0; h < 2; h++) {
+        int at = k + 16 * h;
+        sum = fmaf(b->scale[at / 16] * d[h], (float)int_dot(b->q + at, q + 16 * h, 16), sum);
+        if (sub == 16)
+            sum = fmaf(-(b->min[at / 16] * d[h]), (float)int_sum(q + 16 * h, 16), sum);
     }
     return sum;
 }

@@ -34,22 +34,21 @@ typedef struct mp_acc256 {
     __m256 even, odd;
 } mp_acc256;
 
-/* 8 scales per 32 elements, or 16 per 16, times the activations' 8 scales, in memory, from where they are spread. */
-MP_INLINE void mp_scales_256(float *to, const __m256 *scale, __m256 d, int sub)
+/* 8 scales per 32 elements, or 16 per 16, times the activations' 16 scales, in memory, from where they are spread. */
+MP_INLINE void mp_scales_256(float *to, const __m256 *scale, const float *d, int sub)
 {
+    __m256 low = scale[0], high = scale[1];
     if (sub == 32) {
-        _mm256_storeu_ps(to, _mm256_mul_ps(scale[0], d));
-        return;
+        high = _mm256_permutevar8x32_ps(scale[0], _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7));
+        low = _mm256_permutevar8x32_ps(scale[0], _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
     }
-    _mm256_storeu_ps(to, _mm256_mul_ps(scale[0], _mm256_permutevar8x32_ps(d, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3))));
-    _mm256_storeu_ps(to + 8, _mm256_mul_ps(scale[1], _mm256_permutevar8x32_ps(d, _mm256_setr_epi32(4, 4, 5, 5, 6, 6, 7, 7))));
+    _mm256_storeu_ps(to, _mm256_mul_ps(low, _mm256_loadu_ps(d)));
+    _mm256_storeu_ps(to + 8, _mm256_mul_ps(high, _mm256_loadu_ps(d + 8)));
 }
 
-/* The scales of block b for the 8 lanes: one, or one for each half. */
-MP_INLINE __m256 mp_spread_256(const float *scale, int b, int sub)
+/* The scales of block b for the 8 lanes: one for each half. */
+MP_INLINE __m256 mp_spread_256(const float *scale, int b)
 {
-    if (sub == 32)
-        return _mm256_broadcast_ss(scale + b);
     double pair;
     memcpy(&pair, scale + 2 * b, sizeof pair);
     return _mm256_permutevar_ps(_mm256_castpd_ps(_mm256_set1_pd(pair)), _mm256_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1));
@@ -67,12 +66,11 @@ MP_INLINE void mp_mul_super_256(mp_acc256 *acc, const mp_type256 type, const mp_
     float scale[MP_DOT_TOK][16], min[MP_DOT_TOK][16];
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        __m256 d = _mm256_loadu_ps(x[t].d);
-        mp_scales_256(scale[t], w->scale, d, type.sub);
+        mp_scales_256(scale[t], w->scale, x[t].d, type.sub);
         if (type.has_min && type.sub == 32)
             acc[t].even = _mm256_fnmadd_ps(w->min[0], _mm256_loadu_ps(x[t].s), acc[t].even);
         else if (type.has_min)
-            mp_scales_256(min[t], w->min, d, type.sub);
+            mp_scales_256(min[t], w->min, x[t].d, type.sub);
     }
     MP_UNROLL
     for (int b = 0; b < 8; b++) {
@@ -81,9 +79,9 @@ MP_INLINE void mp_mul_super_256(mp_acc256 *acc, const mp_type256 type, const mp_
         for (int t = 0; t < tok; t++) {
             __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(x[t].q + 32 * b));
             __m256 *to = b & 1 ? &acc[t].odd : &acc[t].even;
-            *to = _mm256_fmadd_ps(mp_products_256(magnitude, q, a, type.is_signed), mp_spread_256(scale[t], b, type.sub), *to);
+            *to = _mm256_fmadd_ps(mp_products_256(magnitude, q, a, type.is_signed), mp_spread_256(scale[t], b), *to);
             if (type.has_min && type.sub == 16)
-                *to = _mm256_fnmadd_ps(mp_products_256(_mm256_set1_epi8(1), q, a, false), mp_spread_256(min[t], b, 16), *to);
+                *to = _mm256_fnmadd_ps(mp_products_256(_mm256_set1_epi8(1), q, a, false), mp_spread_256(min[t], b), *to);
         }
     }
 }
@@ -92,14 +90,14 @@ MP_INLINE void mp_mul_super_256(mp_acc256 *acc, const mp_type256 type, const mp_
 MP_INLINE void mp_mul_tail_256(mp_acc256 *acc, const mp_type256 type, const uint8_t *src, const mp_q8 *x, int64_t blocks, int tok)
 {
     uint8_t padded[MP_SUPER * 2] = { 0 };
-    float d[MP_DOT_TOK][8] = { { 0 } }, s[MP_DOT_TOK][8] = { { 0 } };
+    float d[MP_DOT_TOK][16] = { { 0 } }, s[MP_DOT_TOK][8] = { { 0 } };
     int8_t q[MP_DOT_TOK][MP_SUPER] = { { 0 } };
     mp_q8 view[MP_DOT_TOK];
     mp_super256 w;
     memcpy(padded, src, (size_t)(blocks * (type.bytes / 8)));
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        memcpy(d[t], x[t].d, (size_t)blocks * sizeof(float));
+        memcpy(d[t], x[t].d, (size_t)blocks * 2 * sizeof(float));
         memcpy(s[t], x[t].s, (size_t)blocks * sizeof(float));
         memcpy(q[t], x[t].q, (size_t)blocks * MP_Q8_BLOCK);
         view[t] = (mp_q8){ d[t], s[t], q[t] };
@@ -124,7 +122,7 @@ MP_INLINE void mp_dot_tok_256(float *out, const mp_type256 type, const uint8_t *
         src += type.bytes;
         MP_UNROLL
         for (int t = 0; t < tok; t++)
-            x[t] = (mp_q8){ x[t].d + 8, x[t].s + 8, x[t].q + MP_SUPER };
+            x[t] = (mp_q8){ x[t].d + 16, x[t].s + 8, x[t].q + MP_SUPER };
     }
     if (type.len < MP_SUPER && n % MP_SUPER)
         mp_mul_tail_256(acc, type, src, x, n % MP_SUPER / MP_Q8_BLOCK, tok);

@@ -62,7 +62,7 @@ MP_INLINE void mp_mul_super_512(mp_acc512 *acc, const mp_type512 type, const mp_
     __m512 scale[MP_DOT_TOK], min[MP_DOT_TOK];
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        __m512 d = mp_twice8_512(_mm256_loadu_ps(x[t].d));
+        __m512 d = _mm512_loadu_ps(x[t].d);
         scale[t] = _mm512_mul_ps(w->scale, d);
         if (type.min == MP_MIN_32)
             acc[t].even = _mm512_fnmadd_ps(w->min, _mm512_zextps256_ps512(_mm256_loadu_ps(x[t].s)), acc[t].even);
@@ -94,14 +94,14 @@ MP_INLINE void mp_mul_super_512(mp_acc512 *acc, const mp_type512 type, const mp_
 MP_INLINE void mp_mul_tail_512(mp_acc512 *acc, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t blocks, int tok)
 {
     uint8_t padded[MP_SUPER * 2] = { 0 };
-    float d[MP_DOT_TOK][8] = { { 0 } }, s[MP_DOT_TOK][8] = { { 0 } };
+    float d[MP_DOT_TOK][16] = { { 0 } }, s[MP_DOT_TOK][8] = { { 0 } };
     int8_t q[MP_DOT_TOK][MP_SUPER] = { { 0 } };
     mp_q8 view[MP_DOT_TOK];
     mp_super512 w;
     memcpy(padded, src, (size_t)(blocks * (type.bytes / 8)));
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        memcpy(d[t], x[t].d, (size_t)blocks * sizeof(float));
+        memcpy(d[t], x[t].d, (size_t)blocks * 2 * sizeof(float));
         memcpy(s[t], x[t].s, (size_t)blocks * sizeof(float));
         memcpy(q[t], x[t].q, (size_t)blocks * MP_Q8_BLOCK);
         view[t] = (mp_q8){ d[t], s[t], q[t] };
@@ -126,7 +126,7 @@ MP_INLINE void mp_dot_tok_512(float *out, const mp_type512 type, const uint8_t *
         src += type.bytes;
         MP_UNROLL
         for (int t = 0; t < tok; t++)
-            x[t] = (mp_q8){ x[t].d + 8, x[t].s + 8, x[t].q + MP_SUPER };
+            x[t] = (mp_q8){ x[t].d + 16, x[t].s + 8, x[t].q + MP_SUPER };
     }
     if (type.len < MP_SUPER && n % MP_SUPER)
         mp_mul_tail_512(acc, type, src, x, n % MP_SUPER / MP_Q8_BLOCK, tok);

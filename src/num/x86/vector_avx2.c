@@ -95,52 +95,55 @@ MP_INLINE int fold_max(__m256i v)
     return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
-/* The sum of 32 int8. */
-MP_INLINE int sum_codes(__m256i q)
+/* The sum of 16 int8. */
+MP_INLINE int sum_codes(__m128i q)
 {
-    __m256i four = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), q), _mm256_set1_epi16(1));
-    __m128i m = _mm_add_epi32(_mm256_castsi256_si128(four), _mm256_extracti128_si256(four, 1));
+    __m128i m = _mm_madd_epi16(_mm_maddubs_epi16(_mm_set1_epi8(1), q), _mm_set1_epi16(1));
     m = _mm_add_epi32(m, _mm_shuffle_epi32(m, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
+}
+
+static float quantize_16(float *d, int8_t *q, const float *x)
+{
+    const __m256i abs = _mm256_set1_epi32(0x7fffffff);
+    __m256 v[2] = { _mm256_loadu_ps(x), _mm256_loadu_ps(x + 8) };
+    int most = fold_max(_mm256_max_epi32(_mm256_and_si256(_mm256_castps_si256(v[0]), abs), _mm256_and_si256(_mm256_castps_si256(v[1]), abs)));
+    float amax;
+    memcpy(&amax, &most, 4);
+    float inverse = 127.0f / amax;
+    if (most >= 0x7f800000 || isinf(inverse)) {
+        memset(q, 0, MP_Q8_SCALE);
+        *d = most >= 0x7f800000 ? NAN : 0.0f;
+        return *d;
+    }
+    __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(v[0], _mm256_set1_ps(inverse)));
+    __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(v[1], _mm256_set1_ps(inverse)));
+    /* The packs work within halves; the permutation puts groups of four back in order. */
+    __m256i pairs = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+    __m128i codes = _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+    _mm_storeu_si128((__m128i *)(void *)q, codes);
+    *d = amax / 127.0f;
+    return *d * (float)sum_codes(codes);
 }
 
 /* One block of 32; see num/ref/q8.c for the rules. */
 static void quantize_block(float *d, float *s, int8_t *q, const float *x)
 {
-    const __m256i abs = _mm256_set1_epi32(0x7fffffff);
-    __m256i bits = _mm256_setzero_si256(), c[4];
-    for (int i = 0; i < 4; i++)
-        bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(_mm256_loadu_ps(x + 8 * i)), abs));
-    int most = fold_max(bits);
-    float amax;
-    memcpy(&amax, &most, 4);
-    float inverse = 127.0f / amax;
-    if (most >= 0x7f800000 || isinf(inverse)) {
-        memset(q, 0, MP_Q8_BLOCK);
-        *d = *s = most >= 0x7f800000 ? NAN : 0.0f;
-        return;
-    }
-    for (int i = 0; i < 4; i++)
-        c[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), _mm256_set1_ps(inverse)));
-    /* The packs work within halves; the permutation puts groups of four back in order. */
-    __m256i codes = _mm256_packs_epi16(_mm256_packs_epi32(c[0], c[1]), _mm256_packs_epi32(c[2], c[3]));
-    codes = _mm256_permutevar8x32_epi32(codes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    _mm256_storeu_si256((__m256i *)(void *)q, codes);
-    *d = amax / 127.0f;
-    *s = *d * (float)sum_codes(codes);
+    float low = quantize_16(d, q, x);
+    *s = low + quantize_16(d + 1, q + 16, x + 16);
 }
 
 static void quantize_q8(void *buf, const float *x, int64_t n)
 {
     int64_t blocks = (n + MP_Q8_BLOCK - 1) / MP_Q8_BLOCK, whole = n / MP_Q8_BLOCK;
-    float *d = buf, *s = d + blocks;
+    float *d = buf, *s = d + 2 * blocks;
     int8_t *q = (int8_t *)(s + blocks);
     for (int64_t b = 0; b < whole; b++)
-        quantize_block(d + b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK);
+        quantize_block(d + 2 * b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK);
     if (whole < blocks) {
         float padded[MP_Q8_BLOCK] = { 0 };
         memcpy(padded, x + whole * MP_Q8_BLOCK, (size_t)(n - whole * MP_Q8_BLOCK) * sizeof(float));
-        quantize_block(d + whole, s + whole, q + whole * MP_Q8_BLOCK, padded);
+        quantize_block(d + 2 * whole, s + whole, q + whole * MP_Q8_BLOCK, padded);
     }
 }
 

@@ -85,39 +85,42 @@ static void to_f16(void *dst, const float *x, int64_t n)
 }
 
 /* One block of 32; see num/ref/q8.c for the rules. */
-static void quantize_block(float *d, float *s, int8_t *q, const float *x)
+static float quantize_16(float *d, int8_t *q, const float *x)
 {
-    const __m512i abs = _mm512_set1_epi32(0x7fffffff);
-    __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
-    __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(low), abs), _mm512_and_si512(_mm512_castps_si512(high), abs));
-    int most = _mm512_reduce_max_epi32(bits);
+    __m512 v = _mm512_loadu_ps(x);
+    int most = _mm512_reduce_max_epi32(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)));
     float amax;
     memcpy(&amax, &most, 4);
     float inverse = 127.0f / amax;
     if (most >= 0x7f800000 || isinf(inverse)) {
-        memset(q, 0, MP_Q8_BLOCK);
-        *d = *s = most >= 0x7f800000 ? NAN : 0.0f;
-        return;
+        memset(q, 0, MP_Q8_SCALE);
+        *d = most >= 0x7f800000 ? NAN : 0.0f;
+        return *d;
     }
-    __m512i a = _mm512_cvtps_epi32(_mm512_mul_ps(low, _mm512_set1_ps(inverse)));
-    __m512i b = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(inverse)));
-    _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(a));
-    _mm_storeu_si128((__m128i *)(void *)(q + 16), _mm512_cvtepi32_epi8(b));
+    __m512i c = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
+    _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(c));
     *d = amax / 127.0f;
-    *s = *d * (float)_mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+    return *d * (float)_mm512_reduce_add_epi32(c);
+}
+
+/* One block of 32; see num/ref/q8.c for the rules. */
+static void quantize_block(float *d, float *s, int8_t *q, const float *x)
+{
+    float low = quantize_16(d, q, x);
+    *s = low + quantize_16(d + 1, q + 16, x + 16);
 }
 
 static void quantize_q8(void *buf, const float *x, int64_t n)
 {
     int64_t blocks = (n + MP_Q8_BLOCK - 1) / MP_Q8_BLOCK, whole = n / MP_Q8_BLOCK;
-    float *d = buf, *s = d + blocks;
+    float *d = buf, *s = d + 2 * blocks;
     int8_t *q = (int8_t *)(s + blocks);
     for (int64_t b = 0; b < whole; b++)
-        quantize_block(d + b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK);
+        quantize_block(d + 2 * b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK);
     if (whole < blocks) {
         float padded[MP_Q8_BLOCK] = { 0 };
         memcpy(padded, x + whole * MP_Q8_BLOCK, (size_t)(n - whole * MP_Q8_BLOCK) * sizeof(float));
-        quantize_block(d + whole, s + whole, q + whole * MP_Q8_BLOCK, padded);
+        quantize_block(d + 2 * whole, s + whole, q + whole * MP_Q8_BLOCK, padded);
     }
 }
 
