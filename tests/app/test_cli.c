@@ -27,7 +27,8 @@ static bool same_file(const char *a, const char *b) {
 }
 
 TEST(help_goes_to_stdout) {
-    static const char *const LINES[] = {"", "--help", "run|--help", "plan|-h", "bench|--help", "doctor|--help", "tokenize|--help", "logits|--help", "template|--help", "perplexity|--help", "--version"};
+    static const char *const LINES[] = {"", "--help", "run|--help", "plan|-h", "bench|--help", "doctor|--help", "tokenize|--help",
+                                        "logits|--help", "template|--help", "perplexity|--help", "--version"};
     for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++) {
         proc_result r = moped(LINES[i]);
         if (r.code != 0 || r.n_out == 0 || r.n_err != 0) cli_explain(LINES[i], &r), CHECK(false);
@@ -63,8 +64,10 @@ TEST(bad_files_are_told_apart) {
 }
 
 TEST(plan_says_everything_and_3_when_it_does_not_fit) {
-    static const char *const NUMBERS[] = {"need_bytes", "least_ram_bytes", "largest_ctx", "budget_bytes", "ctx", "plan_peak_bytes", "bound_tok_s", "bandwidth.ram_bps",
-                                          "bandwidth.disk_bps", "experts.pages", "experts.slots", "tiers.ram.weights", "tiers.ram.experts", "tiers.ram.kv", "tiers.ram.work",
+    static const char *const NUMBERS[] = {"need_bytes", "least_ram_bytes", "largest_ctx", "budget_bytes", "ctx", "plan_peak_bytes",
+                                          "bound_tok_s", "bandwidth.ram_bps",
+                                          "bandwidth.disk_bps", "experts.pages", "experts.slots", "tiers.ram.weights", "tiers.ram.experts",
+                                          "tiers.ram.kv", "tiers.ram.work",
                                           "tiers.ram.tokenizer", "tiers.ram.overhead", "tiers.disk.experts", "tiers.vram.weights", "model.layers"};
     json_t *o = OBJECT(text("plan|%s|--ram|1G|--json", mixtral), 0);
     CHECK(json_is_true(at_path(o, "fits")));
@@ -146,8 +149,10 @@ TEST(logits_file_holds_the_golden_numbers) {
 }
 
 TEST(an_answer_as_json) {
-    static const char *const NUMBERS[] = {"prompt_tokens", "completion_tokens", "seed", "timings.load_ms", "timings.prompt_ms", "timings.predicted_ms", "timings.prompt_per_second",
-                                          "timings.predicted_per_second", "expert.accesses", "expert.hits", "expert.disk_bytes", "memory.ram_budget_bytes", "memory.ram_peak_bytes"};
+    static const char *const NUMBERS[] = {"prompt_tokens", "completion_tokens", "seed", "timings.load_ms", "timings.prompt_ms",
+                                          "timings.predicted_ms", "timings.prompt_per_second",
+                                          "timings.predicted_per_second", "expert.accesses", "expert.hits", "expert.disk_bytes",
+                                          "memory.ram_budget_bytes", "memory.ram_peak_bytes"};
     json_t *o = OBJECT(text("run|%s|-p|the thin|-n|5|--ignore-eos|--json|--seed|7|--ram|1G", mixtral), 0);
     for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++) HAS_NUMBER(o, NUMBERS[i]);
     CHECK(json_is_string(at_path(o, "text")));
@@ -314,8 +319,10 @@ TEST(perplexity_of_a_text) {
 }
 
 TEST(bench_reports_every_run) {
-    static const char *const KEYS[] = {"ram_budget_bytes", "ram_peak_bytes", "plan_peak_bytes", "threads", "prompt_tokens", "prefill_tok_s", "decode_tokens", "decode_tok_s",
-                                       "bound_tok_s", "bound_fraction", "expert_accesses", "expert_hits", "hit_rate", "disk_bytes", "owners.weights.plan_bytes"};
+    static const char *const KEYS[] = {"ram_budget_bytes", "ram_peak_bytes", "plan_peak_bytes", "threads", "prompt_tokens", "prefill_tok_s",
+                                       "decode_tokens", "decode_tok_s",
+                                       "bound_tok_s", "bound_fraction", "expert_accesses", "expert_hits", "hit_rate", "disk_bytes",
+                                       "owners.weights.plan_bytes"};
     json_t *o = OBJECT(text("bench|%s|-p|16|-n|4|-r|2|--ram|1G,1M|-t|1,2|--json", mixtral), 0);
     const json_t *runs = json_object_get(o, "runs");
     CHECK(json_is_string(at_path(o, "model")) && json_is_object(at_path(o, "machine")));

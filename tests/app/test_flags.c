@@ -46,7 +46,8 @@ TEST(nothing_given_is_all_defaults) {
 }
 
 TEST(short_long_and_equals_are_the_same) {
-    static const char *const LINES[] = {"-c|4096|--temp|0.5|-m|a.gguf", "--ctx-size|4096|--temperature|0.5|--model|a.gguf", "--ctx-size=4096|--temp=0.5|--model=a.gguf",
+    static const char *const LINES[] = {"-c|4096|--temp|0.5|-m|a.gguf", "--ctx-size|4096|--temperature|0.5|--model|a.gguf",
+                                        "--ctx-size=4096|--temp=0.5|--model=a.gguf",
                                         "a.gguf|-c|4096|--temp|0.5"};
     for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++) {
         app_flags f;

@@ -56,7 +56,8 @@ const char *cli_chatty(void) {
     if (!*cli.chatty) {
         snprintf(cli.chatty, sizeof cli.chatty, "%s/chatty.gguf", cli.folder);
         ge *e = ge_read(cli_tiny("qwen3moe"));
-        ge_set_str(e, "tokenizer.chat_template", "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<answer>{% endif %}"
+        ge_set_str(e, "tokenizer.chat_template", "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+                                                 "{% if add_generation_prompt %}<answer>{% endif %}"
                                                  "{% if enable_thinking is defined %}[{{ enable_thinking }}]{% endif %}");
         ge_save(e, cli.chatty);
         ge_close(&e);
