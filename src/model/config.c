@@ -138,6 +138,7 @@ static mp_err read_experts(const mp_gguf *g, const char *arch, mp_config *c)
 {
     double scale = 1.0;
     int gating = 0;
+    char key[160];
     c->expert_scale = 1.0f;
     if (!mp_config_int(g, arch, "expert_count", &c->experts) || c->experts == 0) {
         c->experts = 0;
@@ -157,6 +158,8 @@ static mp_err read_experts(const mp_gguf *g, const char *arch, mp_config *c)
     mp_config_int(g, arch, "expert_shared_feed_forward_length", &c->shared_ff);
     if (c->shared_ff < 0)
         return mp_fail(MP_E_MODEL, "the metadata's '%s.expert_shared_feed_forward_length' is %d", arch, c->shared_ff);
+    key_of(arch, "expert_weights_norm", key);
+    mp_gguf_bool(g, key, &c->renorm); /* written by some; a family that always does it says so itself */
     if (mp_config_float(g, arch, "expert_weights_scale", &scale) && scale > 0)
         c->expert_scale = (float)scale;
     return MP_OK;
