@@ -1,6 +1,7 @@
 /* The caller's variables: JSON to values. jansson keeps the order of members and tells integers from reals; its own memory is freed
  * before the render begins. */
 #include <jansson.h>
+#include <string.h>
 
 #include "model/tmpl/eval.h"
 
@@ -32,7 +33,8 @@ static mp_err copy_object(mp_tr *r, const json_t *j, int depth, mp_tv *out)
     json_t *object = (json_t *)(uintptr_t)j; /* jansson's iterators take no const */
     for (void *it = json_object_iter(object); it && !err; it = json_object_iter_next(object, it)) {
         mp_tv key, value;
-        err = copy_text(r, json_object_iter_key(it), json_object_iter_key_len(it), &key);
+        const char *name = json_object_iter_key(it); /* the parser refuses a NUL in a name, whatever it allows in strings */
+        err = copy_text(r, name, strlen(name), &key);
         if (!err) err = copy_value(r, json_object_iter_value(it), depth + 1, &value);
         if (!err) err = mp_tdict_set(&r->mem, d, key, value);
     }
