@@ -102,6 +102,14 @@ static mp_err print_json(const app_machine *m) {
     return e;
 }
 
+/* Bandwidths measured beside others' work are too low, and the bounds made of them too. */
+static void warn_if_busy(const app_machine *m) {
+    double load[1];
+    if (getloadavg(load, 1) == 1 && load[0] > m->cpus)
+        fprintf(stderr, "moped: the machine is busy (load %.1f on %d processor%s): it can do better than what follows\n", load[0], m->cpus,
+                m->cpus == 1 ? "" : "s");
+}
+
 int app_doctor(app_flags *flags) {
     const char *folder = flags->n_positional > 0 ? flags->positional[0] : ".";
     bool json = app_on(flags, F_JSON), quick = app_on(flags, F_QUICK);
@@ -111,6 +119,7 @@ int app_doctor(app_flags *flags) {
     if (!e) {
         app_machine_read(m);
         m->n_gpus = app_gpu_list(m->gpus, APP_GPUS);
+        warn_if_busy(m);
     }
     if (!e && !json) print_machine(m);
     if (!e) e = app_ram_measure(m, quick);
