@@ -107,7 +107,7 @@ uint64_t tiny_least(const char *path, moped_options o)
 
 /* ---- the paged model ---- */
 
-enum { WIDTH = 64, FF = 64, EXPERTS = 16, LAYERS = 4, VOCAB = 264 };
+enum { WIDTH = 64, FF = 64, EXPERTS = 16, LAYERS = 8, VOCAB = 264 };
 
 /* A matrix whose products keep the size of what goes in (gain 1), or a vector of about ones. seed: names the tensor. */
 static void put_random(gw *w, const char *name, uint32_t rank, const uint64_t *ne, double gain, uint64_t *seed)

@@ -29,7 +29,7 @@ moped_sampling tiny_greedy(void);
 /* Largest difference of a and b as a share of b's range; infinite when a is NULL or holds a NaN. */
 double tiny_distance(const float *a, const float *b, size_t n);
 
-/* Writes a model of 264 tokens, without vocabulary, whose 64 experts (qwen3moe, 4 layers of 16, 2 used; 48 KiB each) do not all fit the smallest
+/* Writes a model of 264 tokens, without vocabulary, whose 128 experts (qwen3moe, 8 layers of 16, 2 used; 48 KiB each) do not nearly fit the smallest
  * budget that it opens with. Those of tests/golden/tiny do: budgets are planned in whole MiB. Its weights follow from nothing but this code. */
 void tiny_write_paged(const char *path);
 
