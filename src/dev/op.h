@@ -55,8 +55,4 @@ typedef struct mp_op {
 } mp_op;
 
 const char *mp_op_name(mp_op_kind kind);
-
-/* What an op costs: bytes of weights and cache that must be read, and multiply-adds. A pure function of the shapes. */
-typedef struct mp_op_cost { uint64_t bytes, madds; } mp_op_cost;
-mp_op_cost mp_op_price(const mp_op *op);
 #endif

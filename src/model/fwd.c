@@ -97,13 +97,6 @@ mp_tensor mp_clamp(mp_fwd *f, mp_tensor x, float limit)
     return emit1(f, &op);
 }
 
-mp_tensor mp_add(mp_fwd *f, mp_tensor a, mp_tensor b)
-{
-    mp_op op = { .kind = MP_OP_ADD, .in = { a, b } };
-    op.out[0] = new_like(f, &a);
-    return emit1(f, &op);
-}
-
 void mp_residual(mp_fwd *f, mp_tensor *x, mp_tensor y)
 {
     mp_op op = { .kind = MP_OP_ADD, .in = { *x, y } };

@@ -43,7 +43,6 @@ void      mp_linear_n(mp_fwd *f, mp_tensor x, int n, const mp_tensor *w, const m
 mp_tensor mp_swiglu(mp_fwd *f, mp_tensor gate, mp_tensor up);
 mp_tensor mp_gate(mp_fwd *f, mp_tensor x, mp_tensor g);                          /* x * sigmoid(g) */
 mp_tensor mp_clamp(mp_fwd *f, mp_tensor x, float limit);
-mp_tensor mp_add(mp_fwd *f, mp_tensor a, mp_tensor b);                           /* a new tensor */
 void      mp_residual(mp_fwd *f, mp_tensor *x, mp_tensor y);                     /* *x += y, in place unless a tape needs the old one */
 mp_tensor mp_rope(mp_fwd *f, mp_tensor x);                                       /* [T,H,K] at the batch's positions */
 /* Appends k, v [T,G,K] to the caches of layer's segments (not when training) and attends: [T,H*K]. */
