@@ -52,7 +52,7 @@ def write_gguf(path, m: Model, tok: Tokenizer):
     w.add_size_label("8x1M")
     w.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     w.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    w.add_sampling_temp(0.7)
+    w.add_sampling_temp(0.4)
     w.add_sampling_top_k(40)
     w.add_sampling_top_p(0.95)
     w.add_block_count(c.layers)
