@@ -157,6 +157,7 @@ MOPED_API moped_status moped_chat_render(const moped_vocab *vocab, const char *j
 typedef struct moped_session moped_session;
 
 typedef struct moped_bias { int32_t token; float bias; } moped_bias;
+/* The one struct in which zero is a value: start from moped_sampling_default. */
 typedef struct moped_sampling {
     float    temperature;       /* 0: greedy */
     int      top_k;             /* 0: off */
