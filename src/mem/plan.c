@@ -1,9 +1,21 @@
 #include "mem/plan.h"
 
+enum { SLACK_LEAST = 1 << 20, SLACK_MOST = 4 << 20, SLACK_SHARE = 200 };
+
+static uint64_t slack_of(uint64_t share)
+{
+    return share < SLACK_LEAST ? SLACK_LEAST : share > SLACK_MOST ? SLACK_MOST : share;
+}
+
 uint64_t mp_plan_slack(uint64_t budget_bytes)
 {
-    uint64_t share = budget_bytes / 200, least = 4u << 20;
-    return share < least ? share : least;
+    uint64_t slack = slack_of(budget_bytes / SLACK_SHARE);
+    return slack < budget_bytes ? slack : budget_bytes;
+}
+
+uint64_t mp_plan_with_slack(uint64_t bytes)
+{
+    return bytes + slack_of(bytes / (SLACK_SHARE - 1) + 1);
 }
 
 uint64_t mp_plan_ram(const mp_plan *p)

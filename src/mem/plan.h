@@ -26,8 +26,11 @@ typedef struct mp_plan {
 #define MP_PLAN_RAM_BPS 20e9
 #define MP_PLAN_DISK_BPS 1.5e9
 
-/* Kept free of everything, so that what no ledger sees (kernel stacks, slab) does not break the limit: 4 MiB or a two-hundredth. */
+/* Kept free of everything, for what no ledger sees: kernel stacks and slab, pages of libraries that another C library touches (2.6 MiB where ours takes 1.9).
+ * A two-hundredth of the budget, at least 1 MiB and at most 4. */
 uint64_t mp_plan_slack(uint64_t budget_bytes);
+/* The smallest budget that leaves `bytes` beside its slack. */
+uint64_t mp_plan_with_slack(uint64_t bytes);
 
 /* Sums: RAM of all owners. */
 uint64_t mp_plan_ram(const mp_plan *p);

@@ -5,8 +5,9 @@
 #include "base/size.h"
 #include "model/session.h"
 
-enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 512, MARGIN = 1 << 20 /* what a process holds before it opens a model varies by 200 KB from run to run */ };
-enum { RUN_OVERHEAD = 2688 << 10 }; /* code and libc's own, touched after the plan: 1.8 MiB with glibc 2.36, 2.6 with 2.35 (Ubuntu 22.04) */
+enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 512 };
+enum { RUN_OVERHEAD = 2 << 20 };          /* code and libc's own, touched after the plan: 1.8 to 2.0 MiB, in processes that page */
+enum { MARGIN = (1 << 20) + (512 << 10) }; /* what a process holds before it opens a model varies by 200 KB from run to run */
 
 /* What one generation takes beside the session itself: sampler, text, stop strings. */
 static uint64_t generation_bytes(const mp_model *m, int64_t ctx)
@@ -144,12 +145,11 @@ static mp_err refuse(const mp_model *m, const mp_plan *p)
                    (unsigned long long)(p->least_ram_bytes >> 20), shorter); /* whole MiB: what is named can be given */
 }
 
-/* The budget for a sum of charges: its slack on top, and half a MiB because the next process's libraries may take a few pages more than this one's. */
+/* The budget to name for a sum of charges. */
 static uint64_t with_slack(uint64_t sum_bytes)
 {
-    uint64_t bytes = sum_bytes + (512u << 10), least = bytes + (4u << 20), share = bytes + bytes / 199 + 1;
-    uint64_t sum = share < least ? share : least;
-    return ((sum + (1u << 20) - 1) >> 20 << 20) + MARGIN; /* whole MiB, so that what is named can be given */
+    uint64_t bytes = mp_plan_with_slack(sum_bytes + MARGIN);
+    return (bytes + (1u << 20) - 1) >> 20 << 20; /* whole MiB, so that what is named can be given */
 }
 
 /* What the pager takes beside its slots: threads, tables. They stay charged until its slots are decided. */
