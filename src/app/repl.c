@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <histedit.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,13 +33,26 @@ static char *prompt(EditLine *edit) {
     return r && r->more ? next : first;
 }
 
+/* Waits for a key. False when a signal came first: also one that came before the wait, which a plain read would sleep through. */
+static bool wait_key(void) {
+    sigset_t ours, before;
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ours, &before);
+    while (!app_signal() && ppoll(&in, 1, NULL, &before) < 0 && errno == EINTR) {}
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return !app_signal();
+}
+
 /* libedit's own reader goes on after a signal; this one gives the prompt back, so that Ctrl-C is seen. */
 static int read_character(EditLine *edit, wchar_t *out) {
     mbstate_t state = {0};
     char byte;
     (void)edit;
     for (;;) {
-        if (app_signal()) return -1;
+        if (!wait_key()) return -1;
         ssize_t n = read(STDIN_FILENO, &byte, 1);
         if (n == 0) return 0;
         if (n < 0 && (errno != EINTR || app_signal())) return -1;
