@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -238,6 +239,12 @@ bool mp_os_populate(void *p, size_t bytes) {
         ok &= part[i].ok;
     }
     return ok;
+}
+
+void mp_os_trim(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 void mp_os_memory_get(mp_os_memory *out) {

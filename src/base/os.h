@@ -30,6 +30,7 @@ mp_err mp_file_read_direct(const mp_file *file, void *dst, size_t n, uint64_t of
 void   mp_file_drop_cache(const mp_file *file, uint64_t offset, uint64_t bytes); /* posix_fadvise DONTNEED */
 
 /* ---- memory ---- */
+void  mp_os_trim(void); /* gives what free() kept back to the system, where the C library can (glibc) */
 void *mp_os_map(size_t bytes, bool huge); /* anonymous, zero; 2 MiB aligned when huge; NULL when refused */
 void  mp_os_unmap(void *p, size_t bytes);
 bool  mp_os_populate(void *p, size_t bytes); /* touches every page for writing; false when the system refuses */

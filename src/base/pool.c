@@ -17,7 +17,7 @@
 
 #include "base/os.h"
 
-enum { STACK_BYTES = 256 << 10, CACHE_LINE = 64 };
+enum { STACK_BYTES = 256 << 10, STACK_USED_BYTES = 32 << 10 /* what a worker touches of it is what it costs */, CACHE_LINE = 64 };
 enum { SPINS = 1000 }; /* about 50 us of pauses: longer than the gap between two ops, shorter than a person's notice */
 #define SHUT 0x80000000u
 
@@ -117,10 +117,10 @@ static mp_err start_workers(mp_pool *pool) {
     for (int i = 1; i < pool->threads && !err; i++) {
         worker *w = &pool->workers[i - 1];
         *w = (worker){.pool = pool, .index = i};
-        err = mp_ledger_charge(pool->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_BYTES);
+        err = mp_ledger_charge(pool->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
         if (err) break;
         if (pthread_create(&w->thread, &attr, work, w)) {
-            mp_ledger_credit(pool->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_BYTES);
+            mp_ledger_credit(pool->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
             err = mp_fail(MP_E_FAILED, "the system refused thread %d of %d; ask for fewer threads", i + 1, pool->threads);
         } else {
             pool->started++;
@@ -158,7 +158,7 @@ void mp_pool_close(mp_pool **pp) {
     ring(pool);
     for (int i = 0; i < pool->started; i++) {
         pthread_join(pool->workers[i].thread, NULL);
-        mp_ledger_credit(pool->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_BYTES);
+        mp_ledger_credit(pool->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
     }
     pthread_cond_destroy(&pool->done);
     pthread_cond_destroy(&pool->wake);

@@ -7,7 +7,7 @@
 
 typedef struct mp_pool mp_pool;
 
-/* threads >= 1 counts the caller: threads - 1 workers are started (stack 256 KiB each, charged as OVERHEAD). */
+/* threads >= 1 counts the caller: threads - 1 workers are started (stack 256 KiB each, of which the 32 KiB that it touches are charged as OVERHEAD). */
 mp_err mp_pool_open(mp_ledger *ledger, int threads, mp_pool **out);
 void   mp_pool_close(mp_pool **pool);
 int    mp_pool_threads(const mp_pool *pool);

@@ -9,7 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-enum { STACK_BYTES = 128 << 10 };
+enum { STACK_BYTES = 128 << 10, STACK_USED_BYTES = 16 << 10 }; /* what a reader touches of it is what it costs */
 enum { STALE_ANNOUNCEMENTS = 64 }; /* more than the sessions that take turns; an announcement that was given up on protects no longer */
 
 /* ---- lists ---- */
@@ -233,10 +233,10 @@ static void *read_on(void *arg) {
 }
 
 static mp_err start_reader(mp_pager *pager, const pthread_attr_t *attr) {
-    mp_err err = mp_ledger_charge(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_BYTES);
+    mp_err err = mp_ledger_charge(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
     if (err) return err;
     if (!pager->dry && pthread_create(&pager->reader[pager->readers], attr, read_on, pager)) {
-        mp_ledger_credit(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_BYTES);
+        mp_ledger_credit(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
         return mp_fail(MP_E_FAILED, "the system refused reader thread %d of %d", pager->readers + 1, pager->config.readers);
     }
     pager->readers++;
@@ -265,7 +265,7 @@ void mp_pager_readers_close(mp_pager *pager) {
     pthread_mutex_unlock(&pager->lock);
     for (; pager->readers > 0; pager->readers--) {
         if (!pager->dry) pthread_join(pager->reader[pager->readers - 1], NULL);
-        mp_ledger_credit(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_BYTES);
+        mp_ledger_credit(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
     }
     MP_FREE(pager->reader);
 }

@@ -26,7 +26,7 @@ typedef struct mp_plan {
 #define MP_PLAN_RAM_BPS 20e9
 #define MP_PLAN_DISK_BPS 1.5e9
 
-/* Kept free of everything, for what no ledger sees: kernel stacks and slab, pages of libraries that another C library touches (2.6 MiB where ours takes 1.9).
+/* Kept free of everything, for what no ledger sees: kernel stacks and slab, pages that another C library touches (glibc 2.35: 0.8 MiB more than 2.36).
  * A two-hundredth of the budget, at least 1 MiB and at most 4. */
 uint64_t mp_plan_slack(uint64_t budget_bytes);
 /* The smallest budget that leaves `bytes` beside its slack. */

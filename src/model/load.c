@@ -106,6 +106,7 @@ mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_
     if (err)
         return err;
     mp_gguf_drop_arrays(m->gguf);
+    mp_os_trim(); /* the arrays were megabytes in small pieces */
     m->kern = mp_kern_get(options->isa);
     return m->kern ? MP_OK : mp_fail(MP_E_USAGE, "this processor cannot run '%s'", options->isa);
 }

@@ -107,7 +107,7 @@ TEST(bad_counts_and_no_room) {
     CHECK(pool == NULL);
     CHECK_OK(mp_pool_open(ledger, 3, &pool));
     uint64_t need = mp_ledger_used(ledger, MP_TIER_RAM);
-    CHECK(need >= 2 * 256 << 10); /* the workers' stacks are charged */
+    CHECK(need >= 2 * 32 << 10); /* the workers' stacks are charged */
     mp_pool_close(&pool);
     for (uint64_t limit = 1; limit < need; limit += need / 23) { /* refused at each point, and nothing kept */
         mp_ledger_set_limit(ledger, MP_TIER_RAM, limit);
