@@ -241,6 +241,23 @@ bool mp_os_populate(void *p, size_t bytes) {
     return ok;
 }
 
+#if defined(__has_feature)
+#define HAS_FEATURE(x) __has_feature(x)
+#else
+#define HAS_FEATURE(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS_FEATURE(address_sanitizer) || HAS_FEATURE(thread_sanitizer)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+uint64_t mp_os_own_bytes(void) {
+    mp_os_usage usage;
+    mp_os_usage_get(&usage);
+    return SANITIZED ? (uint64_t)64 << 20 : usage.now_bytes;
+}
+
 void mp_os_trim(void) {
 #ifdef __GLIBC__
     malloc_trim(0);

@@ -50,6 +50,8 @@ typedef struct mp_os_usage {
     uint64_t anon_bytes, file_bytes, shmem_bytes, pte_bytes;
 } mp_os_usage;
 void mp_os_usage_get(mp_os_usage *out);
+/* What the process holds now, for planning. Under a sanitizer, whose own memory swamps ours and grows as it runs, a constant: so that budgets mean something. */
+uint64_t mp_os_own_bytes(void);
 
 /* ---- processors ---- */
 int mp_os_cpus(void); /* usable ones: affinity and cgroup quota (v1, v2) considered; at least 1 */

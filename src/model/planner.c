@@ -230,9 +230,8 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
 {
     mp_plan p = { 0 };
     bool planned = false; /* another budget's error, of a header that asks for absurd memory say, leaves no model to show */
-    mp_os_usage own;
-    mp_os_usage_get(&own);
-    p.overhead_bytes = own.now_bytes + RUN_OVERHEAD;
+    uint64_t own_bytes = mp_os_own_bytes();
+    p.overhead_bytes = own_bytes + RUN_OVERHEAD;
     mp_err err = begin(options, true, 0, p.overhead_bytes, out);
     if (!err)
         err = resolve(*out);
@@ -240,7 +239,7 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
         err = mp_model_spend(*out, 0);
     if (!err) {
         const mp_model_options *o = &(*out)->opt;
-        choose_budget(o, own.now_bytes, &p);
+        choose_budget(o, own_bytes, &p);
         p.ctx_tok = o->ctx_tok;
         p.batch_tok = o->batch_tok;
         p.threads = o->threads;
