@@ -108,6 +108,7 @@ static char *read_entry(repl *r) {
     for (;;) {
         int k = 0;
         HistEvent event;
+        el_set(r->edit, EL_PREP_TERM, 1); /* before the prompt: a Ctrl-D typed between the prompt and the raw mode would be lost */
         const char *line = el_gets(r->edit, &k);
         if (!line || k <= 0) return free(text), NULL;
         if (line[k - 1] == '\n') k--;
