@@ -54,6 +54,7 @@ make_tree() {
     mirror=$(host_mirror $distribution)
     keys=$(keyring $distribution)
     [ -n "$keys" ] || { echo "bare: SKIPPED: $suite: no keyring of $distribution here (package $distribution-archive-keyring or $distribution-keyring, or give --keyring)"; return 77; }
+    mkdir -p "${dir:-${TMPDIR:-/tmp}}"
     tree=$(mktemp -d "${dir:-${TMPDIR:-/tmp}}/moped-bare-$suite-XXXXXX")
     # shellcheck disable=SC2086
     debootstrap --variant=minbase --components=$components --keyring="$keys" --include=git,make,ca-certificates \
