@@ -123,7 +123,8 @@ static void fill_speed(const mp_model *m, mp_plan *p)
 /* The largest context for which everything but the experts, and their least, fits; 0: none. */
 static int64_t largest_ctx(const mp_model *m, const mp_plan *p, uint64_t others)
 {
-    uint64_t limit = p->budget_bytes - mp_plan_slack(p->budget_bytes), fixed = others - ctx_bytes(m, m->opt.ctx_tok) + p->expert_least_bytes;
+    uint64_t limit = p->budget_bytes - mp_plan_slack(p->budget_bytes);
+    uint64_t fixed = others - ctx_bytes(m, m->opt.ctx_tok) + p->expert_least_bytes + MARGIN; /* so that what is named can be given */
     int64_t lo = 0, hi = m->config.ctx_train > m->opt.ctx_tok ? m->config.ctx_train : m->opt.ctx_tok;
     while (lo < hi) {
         int64_t mid = lo + (hi - lo + 1) / 2;
@@ -180,6 +181,8 @@ static mp_err decide(mp_model *m, mp_plan *p)
     p->least_ram_bytes = with_slack(others + cost.least_bytes > loading ? others + cost.least_bytes : loading);
     p->largest_ctx = m->dense_peak_bytes <= limit ? largest_ctx(m, p, others) : 0;
     p->fits = others + cost.least_bytes <= limit && loading <= limit;
+    if (p->fits && p->largest_ctx < p->ctx_tok)
+        p->largest_ctx = p->ctx_tok;
     p->need_bytes = p->least_ram_bytes;
     fill_speed(m, p);
     if (!p->fits) {

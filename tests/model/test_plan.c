@@ -175,10 +175,10 @@ TEST(the_largest_context_is_the_largest)
         o.ram_bytes = small + 24 * MIB;
         CHECK_EQ(moped_plan(&o, &p), MOPED_E_BUDGET);
         CHECK(p.largest_ctx > 1024 && p.largest_ctx < o.ctx_tok);
-        int largest = p.largest_ctx - 256; /* a block of keys and values for what the process takes between two plans */
+        int largest = p.largest_ctx, more = (int)(4 * MIB / (p.model.kv_bytes_per_tok + 16)); /* the margin that the plan keeps, and then some */
         o.ctx_tok = largest;
         CHECK_EQ(open_close(&o), MOPED_OK);
-        o.ctx_tok = largest + 2 * 256;
+        o.ctx_tok = largest + more;
         moped_status err = open_close(&o);
         if (err != MOPED_E_BUDGET)
             fprintf(stderr, "%s: largest %d, and %d opens\n", some[i], p.largest_ctx, o.ctx_tok);
