@@ -51,6 +51,7 @@ MOPED_API void moped_free(void *p);        /* frees what moped handed out as `ch
 
 /* ---- options, plan ---- */
 typedef enum moped_kv_type { MOPED_KV_DEFAULT, MOPED_KV_F16, MOPED_KV_F32 } moped_kv_type; /* default: F32 for F32 files, else F16 */
+typedef enum moped_prefetch { MOPED_PREFETCH_AUTO, MOPED_PREFETCH_OFF, MOPED_PREFETCH_ON } moped_prefetch; /* auto: while it pays */
 typedef enum moped_log_level { MOPED_LOG_ERROR, MOPED_LOG_WARN, MOPED_LOG_INFO, MOPED_LOG_DEBUG } moped_log_level;
 
 typedef struct moped_options {
@@ -65,7 +66,13 @@ typedef struct moped_options {
     bool          deterministic;   /* results do not depend on the batch either (on the CPU they never do) */
     bool          no_weights_check;/* skip the scan of routers for NaN */
     const char   *isa;             /* NULL: the best */
-    const char   *expert_policy;   /* NULL: "lru" */
+    const char   *expert_policy;   /* whom to evict; NULL: the default of moped_policy_at(0) */
+    const char   *expert_profile;  /* counts of use, read before the first token: slots are warmed from it, `static` keeps to it. NULL: none */
+    const char   *profile_out;     /* where to keep the counts of this run when the model closes (merged with what is there). NULL: nowhere */
+    const char   *io;              /* how experts are read: "pread:8", "io_uring:16", "buffered:8"; NULL: pread with 8 readers */
+    moped_prefetch prefetch;       /* guesses of the next layer's experts */
+    const char   *trace;           /* record the routing into this file. NULL: nowhere */
+    const char   *routing;         /* a trace whose choices replace the router's, for measuring (the answers are then nonsense). NULL: none */
     double        ram_bps, disk_bps; /* measured bandwidths for the bound; 0: assumed values */
     /* progress: stage "dense weights", "experts"; done of total bytes. Nonzero cancels. May be NULL. Called from the opening thread. */
     int         (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);

@@ -96,6 +96,12 @@ static mp_model_options options_of(const moped_options *o)
     m.no_check = o->no_weights_check;
     m.isa = o->isa;
     m.policy = o->expert_policy;
+    m.profile = o->expert_profile;
+    m.profile_out = o->profile_out;
+    m.io = o->io;
+    m.prefetch = (int)o->prefetch;
+    m.trace = o->trace;
+    m.routing = o->routing;
     m.ram_bps = o->ram_bps;
     m.disk_bps = o->disk_bps;
     m.progress = o->progress;

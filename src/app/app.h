@@ -20,6 +20,11 @@ int app_tokenize(app_flags *flags);
 int app_logits(app_flags *flags);
 int app_template(app_flags *flags);
 int app_perplexity(app_flags *flags);
+int app_experts_replay(app_flags *flags);  /* cmd_experts_replay.c */
+int app_experts_profile(app_flags *flags); /* cmd_experts_profile.c */
+int app_experts_stats(app_flags *flags);
+int app_experts_pin(app_flags *flags);
+int app_experts_unpin(app_flags *flags);
 
 /* Prints "moped: <this thread's sentence>" on stderr and returns the exit code of e. A cancelled command says nothing and exits
  * as the signal that cancelled it would. */

@@ -5,14 +5,14 @@
 #include <string.h>
 
 #define GENERATES (APP_RUN)
-#define LOADS (APP_RUN | APP_PLAN | APP_BENCH | APP_LOGITS | APP_PERPLEXITY)
+#define LOADS (APP_RUN | APP_PLAN | APP_BENCH | APP_LOGITS | APP_PERPLEXITY | APP_PROFILE)
 #define BIG 2147483647.0
 
 static const app_flag TABLE[] = {
     /* what to run */
-    {F_MODEL, APP_TEXT, APP_ALL & ~APP_DOCTOR, "model", "-m", "FILE", 0, 0, "", false, "the small one that ships (run, bench)", "a GGUF file, or the first part of a split one"},
+    {F_MODEL, APP_TEXT, APP_ALL & ~(APP_DOCTOR | APP_REPLAY), "model", "-m", "FILE", 0, 0, "", false, "the small one that ships (run, bench)", "a GGUF file, or the first part of a split one"},
     {F_PROMPT, APP_TEXT, APP_RUN | APP_TOKENIZE | APP_LOGITS, "prompt", "-p", "TEXT", 0, 0, "", false, "", "the prompt; run then answers once and leaves"},
-    {F_FILE, APP_TEXT, APP_RUN | APP_TOKENIZE | APP_TEMPLATE | APP_PERPLEXITY, "file", "-f", "FILE", 0, 0, "", false, "", "read the prompt (template: the request) from a file; - is standard input"},
+    {F_FILE, APP_TEXT, APP_RUN | APP_TOKENIZE | APP_TEMPLATE | APP_PERPLEXITY | APP_PROFILE, "file", "-f", "FILE", 0, 0, "", false, "", "read the prompt (template: the request) from a file; - is standard input"},
     {F_SYSTEM, APP_TEXT, APP_RUN, "system-prompt", "-sys --system", "TEXT", 0, 0, "", false, "", "the system's turn, before yours"},
     {F_PREDICT, APP_INT, APP_RUN, "n-predict", "-n --predict", "N", -1, BIG, "", false, "-1 (until the end)", "at most this many tokens of answer"},
     /* memory and machine */
@@ -27,6 +27,10 @@ static const app_flag TABLE[] = {
     {F_CTK, APP_CHOICE, LOADS, "cache-type-k", "-ctk", "TYPE", 0, 0, "f16 f32", false, "", "the same as --kv; must agree with -ctv"},
     {F_CTV, APP_CHOICE, LOADS, "cache-type-v", "-ctv", "TYPE", 0, 0, "f16 f32", false, "", "the same as --kv; must agree with -ctk"},
     {F_POLICY, APP_TEXT, LOADS, "expert-policy", "", "NAME", 0, 0, "", false, "lru", "which expert leaves when a slot is needed"},
+    {F_EXPERT_PROFILE, APP_TEXT, LOADS & ~APP_PROFILE, "expert-profile", "", "FILE", 0, 0, "", false, "kept beside doctor's figures", "counts of use: the slots are warmed from it; none: no profile"},
+    {F_PREFETCH, APP_CHOICE, LOADS, "prefetch", "", "auto|on|off", 0, 0, "auto on off", false, "auto", "read the next layer's likely experts ahead; auto: while it pays"},
+    {F_IO, APP_TEXT, LOADS, "io", "", "METHOD[:N]", 0, 0, "", false, "what doctor found best", "how experts are read: pread:8, io_uring:16, buffered:8"},
+    {F_TRACE, APP_TEXT, LOADS & ~APP_PLAN, "trace", "", "FILE", 0, 0, "", false, "", "record which experts are chosen (.mtr)"},
     {F_DETERMINISTIC, APP_BOOL, LOADS, "deterministic", "", "", 0, 0, "", false, "off", "results do not depend on the batch either"},
     {F_ISA, APP_TEXT, LOADS, "isa", "", "NAME", 0, 0, "", false, "the best here", "instruction set: ref, avx2, avx512"},
     /* sampling */
@@ -53,6 +57,16 @@ static const app_flag TABLE[] = {
     {F_BENCH_PROMPT, APP_INT, APP_BENCH, "n-prompt", "-p", "N", 0, BIG, "", false, "512", "tokens of the prefill that is measured; 0: none"},
     {F_BENCH_GEN, APP_INT, APP_BENCH, "n-gen", "-n", "N", 0, BIG, "", false, "32", "tokens of the decode that is measured; 0: none"},
     {F_BENCH_REPEAT, APP_INT, APP_BENCH, "repetitions", "-r", "N", 1, 1000, "", false, "5", "times each is measured; the median counts"},
+    {F_ROUTING, APP_TEXT, APP_BENCH, "routing", "", "TRACE", 0, 0, "", false, "the model's own", "a trace whose choices replace the router's: real locality"},
+    {F_LIKE, APP_TEXT, APP_BENCH, "like", "", "SHAPE", 0, 0, "", false, "", "measure a model of this shape with random weights; --like list names them"},
+    {F_TYPE, APP_TEXT, APP_BENCH, "type", "", "TYPE", 0, 0, "", false, "Q4_K_M", "type of the weights of --like"},
+    {F_KEEP_FILE, APP_TEXT, APP_BENCH, "keep-file", "--keep", "FILE", 0, 0, "", false, "made, measured, deleted", "keep the GGUF of --like here"},
+    /* experts replay */
+    {F_REPLAY_POLICY, APP_TEXT, APP_REPLAY, "policy", "", "NAME,...", 0, 0, "", false, "all, and oracle", "policies to simulate; oracle is the clairvoyant bound"},
+    {F_SLOTS, APP_TEXT, APP_REPLAY, "slots", "", "N,...", 0, 0, "", false, "3 to 75 % of the experts", "experts resident per layer on average"},
+    {F_SCOPE, APP_CHOICE, APP_REPLAY, "scope", "", "layer|global", 0, 0, "layer global", false, "global", "slots of each layer, or shared by all"},
+    {F_ONE_BY_ONE, APP_BOOL, APP_REPLAY, "one-by-one", "", "", 0, 0, "", false, "off", "feed a token's experts one at a time, not as a set"},
+    {F_PLOT, APP_TEXT, APP_REPLAY, "plot", "", "FILE", 0, 0, "", false, "", "draw hit rate over capacity: .svg or .png"},
     /* tokenize, logits, template, plan, doctor */
     {F_NO_SPECIAL, APP_BOOL, APP_TOKENIZE | APP_LOGITS, "no-special", "", "", 0, 0, "", false, "off", "special tokens in the text are plain text"},
     {F_NO_BOS, APP_BOOL, APP_TOKENIZE | APP_LOGITS, "no-bos", "", "", 0, 0, "", false, "off", "no begin or end token, whatever the file says"},

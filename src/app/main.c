@@ -32,6 +32,12 @@ static const command COMMANDS[] = {
      "What it prints is exactly what the model would see, with no newline added.\n"},
     {"perplexity", APP_PERPLEXITY, 1, app_perplexity, "moped perplexity MODEL -f TEXT [-c N]", "how well a model predicts a text",
      "Windows of N tokens (512) that don't overlap; the second half of each is scored. The same figure as llama.cpp's.\n"},
+    {"experts replay", APP_REPLAY, 1, app_experts_replay, "moped experts replay TRACE [--policy NAME,...] [--slots N,...] [--plot FILE]",
+     "what a cache policy would have done on a recorded trace", ""},
+    {"experts profile", APP_PROFILE, 2, app_experts_profile, "moped experts profile MODEL -f TEXT [-o FILE]", "count which experts a text uses", ""},
+    {"experts stats", APP_STATS, 1, app_experts_stats, "moped experts stats MODEL", "who is hot: what runs of this model have counted", ""},
+    {"experts pin", APP_PIN, 2, app_experts_pin, "moped experts pin MODEL LAYER:EXPERT,...", "keep experts in memory whatever the policy says", ""},
+    {"experts unpin", APP_PIN, 2, app_experts_unpin, "moped experts unpin MODEL LAYER:EXPERT,...|all", "let the policy decide again", ""},
     {"doctor", APP_DOCTOR, 1, app_doctor, "moped doctor [FOLDER] [--quick]", "what this machine is: bandwidths, limits, instruction sets",
      "Measures memory, and the disk that holds FOLDER (this one); remembers both for plan, run and bench.\n"},
 };
@@ -39,7 +45,7 @@ enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 
 static void help(FILE *to) {
     fputs("moped: language models bigger than the memory they are given\n\n", to);
-    for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  moped %-12s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
+    for (int i = 0; i < N_COMMANDS; i++) fprintf(to, "  moped %-16s %s\n", COMMANDS[i].name, COMMANDS[i].summary);
     fputs("\n  moped COMMAND --help   the flags of a command\n"
           "  moped --version\n\n"
           "Try:  moped run                     talk to the small model that ships\n"
@@ -60,6 +66,14 @@ static int unknown_command(const char *word) {
     }
     if (near) return app_report(mp_fail(MP_E_USAGE, "there is no command \"%s\"; did you mean %s?", word, near));
     return app_report(mp_fail(MP_E_USAGE, "there is no command \"%s\"; `moped --help` lists those that there are", word));
+}
+
+/* How many words of argv name the command: "experts replay" is two. 0: it is another. */
+static int names(const command *c, int argc, char **argv) {
+    const char *space = strchr(c->name, ' ');
+    if (!space) return strcmp(argv[1], c->name) == 0;
+    size_t n = (size_t)(space - c->name);
+    return strlen(argv[1]) == n && !memcmp(argv[1], c->name, n) && argc > 2 && !strcmp(argv[2], space + 1) ? 2 : 0;
 }
 
 static int call(const command *c, int argc, char **argv) {
@@ -87,11 +101,13 @@ int main(int argc, char **argv) {
     const char *word = argv[1];
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) return help(stdout), APP_EXIT_FINE;
     if (strcmp(word, "--version") == 0 || strcmp(word, "version") == 0) return printf("moped %s\n", moped_version()), APP_EXIT_FINE;
-    for (int i = 0; i < N_COMMANDS; i++)
-        if (strcmp(word, COMMANDS[i].name) == 0) {
-            int code = call(&COMMANDS[i], argc - 2, argv + 2);
+    for (int i = 0; i < N_COMMANDS; i++) {
+        int words = names(&COMMANDS[i], argc, argv);
+        if (words) {
+            int code = call(&COMMANDS[i], argc - 1 - words, argv + 1 + words);
             if (fflush(stdout) != 0 && code == APP_EXIT_FINE) code = app_report(mp_fail(MP_E_FAILED, "cannot write the result: %s", strerror(errno)));
             return code;
         }
+    }
     return unknown_command(word);
 }

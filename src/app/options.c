@@ -57,9 +57,14 @@ mp_err app_options(const app_flags *flags, app_ui *ui, moped_options *out) {
         .deterministic = app_on(flags, F_DETERMINISTIC),
         .isa = app_text(flags, F_ISA),
         .expert_policy = app_text(flags, F_POLICY),
+        .io = app_text(flags, F_IO),
+        .trace = app_text(flags, F_TRACE),
+        .routing = app_text(flags, F_ROUTING),
         .log = log_line,
         .user = ui,
     };
+    const char *prefetch = app_text(flags, F_PREFETCH);
+    if (prefetch && strcmp(prefetch, "auto") != 0) out->prefetch = strcmp(prefetch, "on") == 0 ? MOPED_PREFETCH_ON : MOPED_PREFETCH_OFF;
     mp_err e = kv_type(flags, &out->kv);
     return e ? e : check_isa(out->isa);
 }

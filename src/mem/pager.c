@@ -50,7 +50,10 @@ static mp_err open_all(mp_pager *pager) {
     pthread_mutex_lock(&pager->lock);
     if (!err) err = mp_pager_reshape(pager, slots);
     pthread_mutex_unlock(&pager->lock);
-    if (!err && !pager->config.policy.victim) err = mp_policy_lru(pager->config.ledger, pager->config.pages, &pager->config.policy);
+    if (!err && !pager->config.policy.victim) {
+        mp_policy_config lru = {.pages = pager->config.pages, .group_pages = pager->config.group_pages};
+        err = mp_policy_lru(pager->config.ledger, &lru, &pager->config.policy);
+    }
     if (!err) err = mp_pager_readers_open(pager);
     return err;
 }
@@ -122,6 +125,16 @@ mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done,
         if (!err && progress && progress(user, done, total)) err = mp_fail(MP_E_CANCELLED, "loading was stopped on request");
     }
     return err;
+}
+
+mp_err mp_pager_warm(mp_pager *pager, const mp_page *pages, uint32_t n) {
+    (void)pager, (void)pages, (void)n;
+    return MP_OK;
+}
+
+mp_err mp_pager_keep(mp_pager *pager, mp_page page, bool on) {
+    (void)pager, (void)page, (void)on;
+    return MP_OK;
 }
 
 /* Counts dirty pages and starts the stores that can start. failed: one of them was refused. */

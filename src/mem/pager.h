@@ -61,6 +61,7 @@ typedef struct mp_pager_config {
     mp_ledger          *ledger;     /* slots are charged to owner EXPERTS of tier RAM (or `owner`) */
     mp_owner            owner;
     uint32_t            pages;      /* number of pages */
+    uint32_t            group_pages; /* pages of one group (layer), for the policy; 0: all are one */
     const mp_page_desc *desc;       /* [pages]; kept by the caller for the pager's life */
     mp_source           source;
     mp_policy           policy;     /* by value; the pager closes it once it is open (on error it stays the caller's). Zero: LRU */
@@ -82,8 +83,8 @@ void   mp_pager_close(mp_pager **pager);
 
 /* Announces the set that will be pinned with MUST next (one layer's experts): counted as accesses, hits are those resident now (what a hint has
  * in flight is a miss). The policy sees the whole set before it evicts; reads of the misses start at once, as far as slots permit, the others as
- * pins are dropped. n may exceed the slots. */
-mp_err mp_pager_want(mp_pager *pager, const mp_page *pages, uint32_t n);
+ * pins are dropped. set->n may exceed the slots. */
+mp_err mp_pager_want(mp_pager *pager, const mp_access *set);
 /* Waits until one of pages[0..n) can be pinned without waiting, and says which. n >= 1. Errors: as of a pin with MUST. */
 mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint32_t *which);
 /* *got false (with MP_OK) when PEEK or EASY did not get it. MUST starts the read itself if nobody announced it. WRITE marks the page dirty, and
@@ -94,6 +95,11 @@ void   mp_pager_unpin(mp_pager *pager, mp_page page);
 /* Will be needed soon: reads start only when no demand read waits. Dropped are: hints older than the last 64, and pages for which there is no
  * room but that of announced, pinned or dirty ones. */
 void   mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n);
+/* Background warming: these pages, hottest first, are read into free slots only, while no demand and no hint waits. Replaces an earlier list; copied. */
+mp_err mp_pager_warm(mp_pager *pager, const mp_page *pages, uint32_t n);
+/* Keeps a page resident once it is (read in the background now), whatever the policy says; at most half of a class's slots. on false: lets it go
+ * again. Errors: MP_E_BUDGET: too many. */
+mp_err mp_pager_keep(mp_pager *pager, mp_page page, bool on);
 /* Loads pages into free slots until they are full or all are resident (used at start when everything fits). progress may be NULL; nonzero stops
  * it (MP_E_CANCELLED). Errors: the first read's. */
 mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done, uint64_t total), void *user);

@@ -201,10 +201,12 @@ mp_err mp_pager_wait(mp_pager *pager, const mp_page *pages, uint32_t n, mp_pin_m
 
 /* ---- the calls ---- */
 
-mp_err mp_pager_want(mp_pager *pager, const mp_page *pages, uint32_t n) {
+mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
+    const mp_page *pages = set->pages;
+    uint32_t n = set->n;
     pthread_mutex_lock(&pager->lock);
     pager->epoch += pager->epoch == UINT32_MAX ? 2 : 1; /* 0 means none */
-    pager->config.policy.access(pager->config.policy.self, pages, n);
+    pager->config.policy.access(pager->config.policy.self, set);
     for (uint32_t i = 0; i < n; i++) {
         mp_pager_page *p = &pager->page[pages[i]];
         assert(pages[i] < pager->config.pages);
@@ -230,7 +232,7 @@ mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint
 
 static void take_pin(mp_pager *pager, mp_page page, mp_pin_mode mode, mp_pin *out) {
     mp_pager_page *p = &pager->page[page];
-    if (!p->wanted) pager->config.policy.access(pager->config.policy.self, &page, 1); /* the announcement told it otherwise */
+    if (!p->wanted) pager->config.policy.access(pager->config.policy.self, &(mp_access){.pages = &page, .n = 1, .tokens = 1}); /* the announcement told it otherwise */
     p->wanted = 0;
     p->pins++;
     count_pin(pager, p->class);

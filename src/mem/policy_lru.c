@@ -30,11 +30,12 @@ static void link_newest(lru *l, uint32_t page) {
     l->link[head].next = page;
 }
 
-static void access_set(void *self, const uint32_t *pages, uint32_t n) {
+static void access_set(void *self, const mp_access *set) {
     lru *l = self;
-    for (uint32_t i = 0; i < n; i++) {
-        if (l->link[pages[i]].next != pages[i]) unlink_page(l, pages[i]);
-        link_newest(l, pages[i]);
+    for (uint32_t i = 0; i < set->n; i++) {
+        uint32_t page = set->pages[i];
+        if (l->link[page].next != page) unlink_page(l, page);
+        link_newest(l, page);
     }
 }
 
@@ -63,7 +64,8 @@ static void close_lru(void *self) {
     mp_free(self);
 }
 
-mp_err mp_policy_lru(mp_ledger *ledger, uint32_t pages, mp_policy *out) {
+mp_err mp_policy_lru(mp_ledger *ledger, const mp_policy_config *config, mp_policy *out) {
+    uint32_t pages = config->pages;
     *out = (mp_policy){0};
     void *memory = NULL;
     mp_err err = mp_alloc(ledger, MP_OWN_OVERHEAD, sizeof(lru) + ((size_t)pages + 1) * sizeof(link), &memory);
@@ -73,10 +75,4 @@ mp_err mp_policy_lru(mp_ledger *ledger, uint32_t pages, mp_policy *out) {
     for (uint32_t i = 0; i <= pages; i++) l->link[i] = (link){.prev = i, .next = i}; /* alone: not on the list */
     *out = (mp_policy){.self = l, .name = "lru", .access = access_set, .loaded = loaded, .evicted = evicted, .victim = victim, .close = close_lru};
     return MP_OK;
-}
-
-mp_err mp_policy_open(mp_ledger *ledger, const char *name, uint32_t pages, mp_policy *out) {
-    *out = (mp_policy){0};
-    if (!name || !*name || !strcmp(name, "lru")) return mp_policy_lru(ledger, pages, out);
-    return mp_fail(MP_E_USAGE, "there is no policy \"%.64s\"; this version has: lru", name);
 }

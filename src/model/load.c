@@ -301,7 +301,7 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
 
 static mp_err pager_config(mp_model *m, mp_pager_config *out)
 {
-    *out = (mp_pager_config){ .ledger = m->ledger, .owner = MP_OWN_EXPERTS, .pages = m->binder.pages, .desc = m->binder.page };
+    *out = (mp_pager_config){ .ledger = m->ledger, .owner = MP_OWN_EXPERTS, .pages = m->binder.pages, .group_pages = (uint32_t)m->config.experts, .desc = m->binder.page };
     mp_err err = m->source ? MP_OK : mp_file_source_open(m->ledger, m->gguf, &m->source);
     if (!err)
         out->source = mp_file_source_get(m->source);
@@ -368,7 +368,7 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
     if (!err)
         err = pager_config(m, &c);
     if (!err)
-        err = mp_policy_open(m->ledger, m->opt.policy, m->binder.pages, &c.policy);
+        err = mp_policy_open(m->ledger, &(mp_policy_config){ .name = m->opt.policy, .pages = c.pages, .group_pages = c.group_pages }, &c.policy);
     if (err)
         return err;
     c.budget_bytes = budget_bytes;

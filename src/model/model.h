@@ -18,7 +18,8 @@ typedef struct mp_model_options { /* zero: default */
     int         batch_tok, threads, sessions;
     mp_dtype    kv;          /* MP_F32, MP_F16; kv_given false: by the file */
     bool        kv_given, train, no_check;
-    const char *isa, *policy;
+    const char *isa, *policy, *profile, *profile_out, *io, *trace, *routing; /* NULL: see moped.h */
+    int         prefetch;    /* moped_prefetch */
     double      ram_bps, disk_bps;
     mp_log      log;
     int       (*progress)(void *user, const char *stage, uint64_t done, uint64_t total);

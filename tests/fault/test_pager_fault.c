@@ -43,7 +43,7 @@ static mp_err open_and_grow(void) {
     mp_err err = mp_file_source_open_files(ledger, &file, 1, &source);
     if (err) return err;
     mp_pager_config c = config_of(source);
-    err = mp_policy_open(ledger, "lru", PAGES, &policy);
+    err = mp_policy_open(ledger, &(mp_policy_config){.name = "lru", .pages = PAGES}, &policy);
     c.policy = policy;
     bool ours = !err; /* until a pager took it */
     if (!err) err = mp_pager_open(&c, 2, &pager);

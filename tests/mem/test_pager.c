@@ -217,7 +217,7 @@ TEST(evicts_as_a_naive_lru) {
             for (int s = 0; s < 3; s++) bytes += p.desc[set[i]].slice[s].bytes;
         }
         while (m.n > m.slots) naive_drop(&m, 0);
-        CHECK_OK(mp_pager_want(pager, set, n));
+        CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = n}));
         for (uint32_t i = 0; i < n; i++) use(pager, &p, set[i]);
         mp_pager_stats s = stats_of(pager);
         CHECK_EQ(s.accesses, accesses);
@@ -257,7 +257,7 @@ TEST(a_set_larger_than_the_slots) {
             mp_page left[50];
             uint32_t n = 50, which = 0;
             for (uint32_t i = 0; i < n; i++) left[i] = (i * 7 + (uint32_t)round) % 50;
-            CHECK_OK(mp_pager_want(pager, left, n));
+            CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = left, .n = n}));
             while (n) {
                 CHECK_OK(mp_pager_wait_any(pager, left, n, &which));
                 use(pager, &p, left[which]);
@@ -286,7 +286,7 @@ TEST(a_set_does_not_evict_itself) {
     REQUIRE(mp_pager_open(&c, 8, &pager) == 0);
     for (mp_page i = 0; i < 8; i++) use(pager, &p, i); /* 0 is the oldest */
     mp_page set[] = {10, 11, 12, 13, 0, 1, 2, 3};
-    CHECK_OK(mp_pager_want(pager, set, 8));
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = 8}));
     CHECK_EQ(stats_of(pager).hits, 4);
     for (int i = 0; i < 8; i++) use(pager, &p, set[i]);
     CHECK_EQ(stats_of(pager).loads, 12);
@@ -308,7 +308,7 @@ TEST(pinning_out_of_order_and_too_much) {
     c.budget_bytes = cost.least_bytes;
     REQUIRE(mp_pager_open(&c, 3, &pager) == 0);
     mp_page set[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
-    CHECK_OK(mp_pager_want(pager, set, 10));
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = 10}));
     for (int i = 9; i >= 0; i--) use(pager, &p, set[i]);
     mp_pin pin;
     bool got;
@@ -376,7 +376,7 @@ TEST(hints_load_and_demand_goes_first) {
     pthread_mutex_lock(&p.gate);
     mp_pager_hint(pager, hints, 6);
     for (int i = 0; i < 5000 && !p.inside; i++) usleep(1000); /* the reader holds the first hint */
-    CHECK_OK(mp_pager_want(pager, demand, 4));
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = demand, .n = 4}));
     CHECK_EQ(stats_of(pager).hits, 0);
     pthread_mutex_unlock(&p.gate);
     settle(pager, 9);
@@ -406,7 +406,7 @@ TEST(hints_respect_what_is_needed) {
     REQUIRE(mp_pager_open(&c, 4, &pager) == 0);
     mp_page set[] = {0, 1, 2, 3}, hints[36];
     for (uint32_t i = 0; i < 36; i++) hints[i] = 4 + i;
-    CHECK_OK(mp_pager_want(pager, set, 4));
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = 4}));
     mp_pin pin;
     bool got;
     for (int i = 0; i < 4; i++) CHECK_OK(mp_pager_pin(pager, set[i], MP_MUST, MP_PIN_READ, &pin, &got));
@@ -470,7 +470,7 @@ TEST(closes_with_reads_in_flight) {
         for (uint32_t j = 0; j < 40; j++) set[j] = j;
         REQUIRE(mp_pager_open(&c, 1, &pager) == 0);
         mp_pager_hint(pager, set + 20, 20);
-        CHECK_OK(mp_pager_want(pager, set, 20));
+        CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = 20}));
         usleep((useconds_t)i * 500);
         mp_pager_close(&pager);
         CHECK_EQ(p.inside, 0);

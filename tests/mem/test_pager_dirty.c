@@ -119,7 +119,7 @@ TEST(reads_during_a_store) {
     CHECK_OK(put(&b, 1, 1));
     b.p.slow_us = 20000;
     mp_page next = 2;
-    CHECK_OK(mp_pager_want(b.pager, &next, 1)); /* the store of page 0 begins */
+    CHECK_OK(mp_pager_want(b.pager, &(mp_access){.pages = &next, .n = 1})); /* the store of page 0 begins */
     CHECK_OK(get(&b, 0, 1));
     CHECK_OK(put(&b, 0, 2));
     CHECK_OK(get(&b, 2, 0));

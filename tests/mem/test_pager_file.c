@@ -68,7 +68,7 @@ TEST(odd_strides_land_right) {
         for (int round = 0; round < 3; round++) {
             mp_page set[PAGES];
             for (mp_page i = 0; i < PAGES; i++) set[i] = (i * 11 + (mp_page)round) % PAGES;
-            CHECK_OK(mp_pager_want(f.pager, set, PAGES));
+            CHECK_OK(mp_pager_want(f.pager, &(mp_access){.pages = set, .n = PAGES}));
             for (uint32_t n = PAGES, which; n; set[which] = set[--n]) {
                 CHECK_OK(mp_pager_wait_any(f.pager, set, n, &which));
                 CHECK_OK(use(&f, set[which]));

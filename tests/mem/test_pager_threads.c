@@ -37,7 +37,7 @@ static void read_set(member *m) {
     mp_page set[SET];
     uint32_t n = 1 + next(m, SET), which = 0;
     for (uint32_t i = 0; i < n; i++) set[i] = shared_page(m); /* twins may occur */
-    if (mp_pager_want(m->c->pager, set, n)) m->c->errors++;
+    if (mp_pager_want(m->c->pager, &(mp_access){.pages = set, .n = n})) m->c->errors++;
     while (n) {
         mp_pin pin;
         bool got = false;
@@ -202,7 +202,7 @@ static void *take_turns(void *arg) {
     for (int round = 0; round < 5; round++) {
         mp_page set[4] = {first, first + 1, first + 2, first + 3};
         uint32_t n = 4, which;
-        (void)mp_pager_want(two->pager, set, n);
+        (void)mp_pager_want(two->pager, &(mp_access){.pages = set, .n = n});
         while (n) {
             mp_pin pin;
             bool got = false;

@@ -26,7 +26,7 @@ TEST(names_the_same_victims_as_a_naive_one) {
     mp_policy lru;
     static seen s;
     REQUIRE(mp_ledger_open(false, &ledger) == 0);
-    REQUIRE(mp_policy_lru(ledger, PAGES, &lru) == 0);
+    REQUIRE(mp_policy_lru(ledger, &(mp_policy_config){.pages = PAGES}, &lru) == 0);
     CHECK_STR(lru.name, "lru");
     CHECK_EQ(lru.victim(lru.self, may_go, &s), UINT32_MAX);
     srand(3);
@@ -34,7 +34,7 @@ TEST(names_the_same_victims_as_a_naive_one) {
     for (int i = 0; i < 5000; i++) {
         uint32_t set[3] = {(uint32_t)rand() % PAGES, (uint32_t)rand() % PAGES, (uint32_t)rand() % PAGES};
         s.banned[rand() % PAGES] = rand() % 4 == 0;
-        lru.access(lru.self, set, 3);
+        lru.access(lru.self, &(mp_access){.pages = set, .n = 3});
         for (int j = 0; j < 3; j++) s.used[set[j]] = ++now;
         for (int j = 0; j < 3; j++)
             if (!s.resident[set[j]]) {
@@ -59,10 +59,10 @@ TEST(landing_is_a_use_only_for_the_unannounced) {
     mp_policy lru;
     static seen s;
     REQUIRE(mp_ledger_open(false, &ledger) == 0);
-    REQUIRE(mp_policy_open(ledger, "lru", PAGES, &lru) == 0);
+    REQUIRE(mp_policy_open(ledger, &(mp_policy_config){.name = "lru", .pages = PAGES}, &lru) == 0);
     uint32_t a = 1, b = 2;
-    lru.access(lru.self, &a, 1);
-    lru.access(lru.self, &b, 1);
+    lru.access(lru.self, &(mp_access){.pages = &a, .n = 1});
+    lru.access(lru.self, &(mp_access){.pages = &b, .n = 1});
     lru.loaded(lru.self, b);
     lru.loaded(lru.self, 3); /* a hint */
     lru.loaded(lru.self, a); /* lands last, was used first */
@@ -79,13 +79,13 @@ TEST(knows_its_names) {
     mp_ledger *ledger = NULL;
     mp_policy policy;
     REQUIRE(mp_ledger_open(false, &ledger) == 0);
-    CHECK_OK(mp_policy_open(ledger, NULL, 4, &policy));
+    CHECK_OK(mp_policy_open(ledger, &(mp_policy_config){.name = NULL, .pages = 4}, &policy));
     CHECK_STR(policy.name, "lru");
     policy.close(policy.self);
-    CHECK_EQ(mp_policy_open(ledger, "best", 4, &policy), MP_E_USAGE);
+    CHECK_EQ(mp_policy_open(ledger, &(mp_policy_config){.name = "best", .pages = 4}, &policy), MP_E_USAGE);
     CHECK(policy.self == NULL && strstr(mp_err_text(), "best") && strstr(mp_err_text(), "lru"));
     mp_ledger_set_limit(ledger, MP_TIER_RAM, 1000);
-    CHECK_EQ(mp_policy_open(ledger, "lru", 1000, &policy), MP_E_BUDGET);
+    CHECK_EQ(mp_policy_open(ledger, &(mp_policy_config){.name = "lru", .pages = 1000}, &policy), MP_E_BUDGET);
     CHECK(policy.self == NULL && policy.victim == NULL);
     mp_ledger_close(&ledger);
 }

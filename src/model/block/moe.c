@@ -125,7 +125,7 @@ static void run_paged(dispatch *d)
     mp_fwd *f = d->f;
     mp_page *pinned = push(f, (size_t)d->n * sizeof(*pinned));
     if (!f->err)
-        f->err = mp_pager_want(f->pager, d->page, (uint32_t)d->n);
+        f->err = mp_pager_want(f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0] });
     while (d->n && !f->err) {
         run_ready(d, pinned);
         uint32_t which;
