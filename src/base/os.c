@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +38,11 @@ void mp_cpu_relax(void) {
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+void mp_os_thread_idle(void) {
+    struct sched_param none = {0};
+    pthread_setschedparam(pthread_self(), SCHED_IDLE, &none); /* a refusal only costs others some time */
 }
 
 int mp_os_cpus(void) {
@@ -170,6 +176,19 @@ mp_err mp_file_read_direct(const mp_file *file, void *dst, size_t n, uint64_t of
     code = read_fully(file->fd, dst, want, offset, &done);
     mp_file_drop_cache(file, offset, want);
     return code || done < want ? fail_read(code, want, offset, done) : MP_OK;
+}
+
+bool mp_file_read_parts(const mp_file *file, const mp_part *parts, int n, uint64_t offset) {
+    struct iovec v[MP_PARTS];
+    size_t sum = 0;
+    for (int i = 0; i < n; i++) {
+        v[i] = (struct iovec){.iov_base = parts[i].base, .iov_len = parts[i].bytes};
+        sum += parts[i].bytes;
+    }
+    if (file->direct_fd < 0 || offset >= file->bytes) return false;
+    size_t want = beyond(file, sum, offset) ? (size_t)(file->bytes - offset) : sum;
+    ssize_t got = preadv(file->direct_fd, v, n, (off_t)offset);
+    return got >= 0 && (size_t)got >= want;
 }
 
 void mp_file_drop_cache(const mp_file *file, uint64_t offset, uint64_t bytes) {

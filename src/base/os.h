@@ -27,6 +27,11 @@ mp_err mp_file_read(const mp_file *file, void *dst, size_t n, uint64_t offset);
 /* The same past the page cache: dst, n and offset are multiples of align, but the last block may reach past the file's end (then the rest
  * of dst is undefined). Falls back to buffered reads followed by dropping them from the cache where O_DIRECT is refused. */
 mp_err mp_file_read_direct(const mp_file *file, void *dst, size_t n, uint64_t offset);
+/* One direct read of [offset, ...) into parts one after the other; offset, bases and sizes are multiples of align. True when everything came that the
+ * file has; false: refused, interrupted or short, and the parts are undefined: read them one by one, which says why. */
+typedef struct mp_part { void *base; size_t bytes; } mp_part;
+enum { MP_PARTS = 16 };
+bool   mp_file_read_parts(const mp_file *file, const mp_part *parts, int n, uint64_t offset);
 void   mp_file_drop_cache(const mp_file *file, uint64_t offset, uint64_t bytes); /* posix_fadvise DONTNEED */
 
 /* ---- memory ---- */
@@ -54,6 +59,7 @@ void mp_os_usage_get(mp_os_usage *out);
 uint64_t mp_os_own_bytes(void);
 
 /* ---- processors ---- */
+void mp_os_thread_idle(void); /* the calling thread runs only when a processor has nothing else to do, where the system can do that */
 int mp_os_cpus(void); /* usable ones: affinity and cgroup quota (v1, v2) considered; at least 1 */
 void mp_cpu_relax(void); /* a pause inside a spin loop */
 #endif

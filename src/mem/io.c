@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/pool.h"
@@ -50,6 +51,64 @@ mp_err mp_io_read_phase(const mp_file *file, unsigned char *dst, size_t n, uint6
     if (file->direct_fd < 0 || !in_phase(file, dst, offset)) return read_buffered(file, dst, n, offset);
     uint64_t first = down(offset, file->align), last = up(offset + n, file->align);
     return mp_file_read_direct(file, dst - (offset - first), (size_t)(last - first), first);
+}
+
+/* ---- methods ---- */
+
+static const char *const METHODS[] = {"pread", "io_uring", "buffered"};
+
+const char *mp_io_name(mp_io_method method) {
+    return METHODS[method];
+}
+
+mp_err mp_io_parse(const char *text, mp_io_choice *out) {
+    *out = (mp_io_choice){.method = MP_IO_PREAD, .depth = MP_IO_DEPTH};
+    if (!text || !*text) return MP_OK;
+    size_t n = strcspn(text, ":");
+    int method = -1;
+    for (int i = 0; i < (int)(sizeof METHODS / sizeof *METHODS); i++)
+        if (strlen(METHODS[i]) == n && !memcmp(text, METHODS[i], n)) method = i;
+    char *end = NULL;
+    long depth = text[n] ? strtol(text + n + 1, &end, 10) : MP_IO_DEPTH;
+    if (method < 0 || (end && (*end || end == text + n + 1)) || depth < 1 || depth > MP_IO_DEPTH_MAX)
+        return mp_fail(MP_E_USAGE, "\"%.64s\" is no way to read: give pread, io_uring or buffered, and how many at once, 1 to %d, as in pread:8", text,
+                       MP_IO_DEPTH_MAX);
+    *out = (mp_io_choice){.method = (mp_io_method)method, .depth = (int)depth};
+    return MP_OK;
+}
+
+/* ---- runs ---- */
+
+bool mp_io_run_parts(const mp_io_run *run, mp_part part[MP_IO_RUN], uint64_t *offset, uint64_t *want) {
+    const mp_file *file = run->file;
+    uint64_t at = run->offset, align = file->align;
+    *offset = down(at, align);
+    if (file->direct_fd < 0) return false;
+    for (int i = 0; i < run->n; i++) {
+        uint64_t end = at + run->slice[i].bytes, first = i ? up(at, align) : *offset, last = up(end, align);
+        if (first >= last || end > file->bytes || !in_phase(file, run->slice[i].dst, at)) return false;
+        part[i] = (mp_part){.base = run->slice[i].dst + (int64_t)(first - at), .bytes = (size_t)(last - first)};
+        at = end;
+    }
+    *want = at - *offset;
+    return true;
+}
+
+void mp_io_run_mend(const mp_io_run *run) {
+    uint64_t at = run->offset, align = run->file->align;
+    for (int i = 1; i < run->n; i++) {
+        const unsigned char *end = run->slice[i - 1].dst + run->slice[i - 1].bytes; /* the shared block goes on here */
+        at += run->slice[i - 1].bytes;
+        memcpy(run->slice[i].dst, end, (size_t)(up(at, align) - at));
+    }
+}
+
+bool mp_io_read_run(const mp_io_run *run) {
+    mp_part part[MP_IO_RUN];
+    uint64_t offset, want;
+    if (!mp_io_run_parts(run, part, &offset, &want) || !mp_file_read_parts(run->file, part, run->n, offset)) return false;
+    mp_io_run_mend(run);
+    return true;
 }
 
 /* ---- long ranges ---- */

@@ -14,6 +14,7 @@ static void init_sync(mp_pager *pager) { /* none of these can fail on Linux with
     pthread_condattr_t attr;
     pthread_mutex_init(&pager->lock, NULL);
     pthread_cond_init(&pager->work, NULL);
+    pthread_cond_init(&pager->touch, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&pager->changed, &attr);
@@ -24,6 +25,9 @@ static mp_err make_pages(mp_pager *pager) {
     const mp_pager_config *c = &pager->config;
     mp_pager_shape shape[MP_PAGER_CLASSES];
     mp_err err = MP_NEW(c->ledger, MP_OWN_OVERHEAD, mp_pager_page, c->pages, &pager->page);
+    if (err) return err;
+    pager->groups = c->group_pages ? (c->pages + c->group_pages - 1) / c->group_pages : 1;
+    err = MP_NEW(c->ledger, MP_OWN_OVERHEAD, mp_pager_group_stats, pager->groups, &pager->group);
     if (err) return err;
     pager->classes = mp_pager_shapes(c, shape);
     for (uint32_t p = 0; p < c->pages; p++) {
@@ -55,6 +59,7 @@ static mp_err open_all(mp_pager *pager) {
         err = mp_policy_lru(pager->config.ledger, &lru, &pager->config.policy);
     }
     if (!err) err = mp_pager_readers_open(pager);
+    if (!err && pager->config.populate) err = mp_pager_toucher_open(pager);
     return err;
 }
 
@@ -80,23 +85,21 @@ mp_err mp_pager_open(const mp_pager_config *config, uint32_t min_slots, mp_pager
 void mp_pager_close(mp_pager **pp) {
     if (!pp || !*pp) return;
     mp_pager *pager = *pp;
+    mp_pager_toucher_close(pager);
     mp_pager_readers_close(pager);
     if (pager->config.policy.close) pager->config.policy.close(pager->config.policy.self);
     mp_pager_slots_close(pager);
     pthread_cond_destroy(&pager->changed);
     pthread_cond_destroy(&pager->work);
+    pthread_cond_destroy(&pager->touch);
     pthread_mutex_destroy(&pager->lock);
+    mp_free(pager->warm);
+    mp_free(pager->group);
     mp_free(pager->page);
     MP_FREE(*pp);
 }
 
 /* ---- all pages ---- */
-
-static uint64_t page_bytes(const mp_pager *pager, mp_page page) {
-    uint64_t sum = 0;
-    for (int i = 0; i < MP_PAGE_SLICES; i++) sum += pager->config.desc[page].slice[i].bytes;
-    return sum;
-}
 
 /* Starts pages from *next on, until `most` are ahead of `at` or the pages end. Pages of a full class are left away. */
 static void fill_ahead(mp_pager *pager, mp_page at, mp_page *next, uint32_t most) {
@@ -114,27 +117,49 @@ mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done,
     uint64_t done = 0, total = 0;
     mp_page next = 0;
     mp_err err = MP_OK;
-    for (mp_page p = 0; p < pager->config.pages; p++) total += page_bytes(pager, p);
+    for (mp_page p = 0; p < pager->config.pages; p++) total += mp_pager_page_bytes(pager, p);
     for (mp_page p = 0; p < pager->config.pages && !err; p++) {
         uint32_t which;
         pthread_mutex_lock(&pager->lock);
         fill_ahead(pager, p, &next, (uint32_t)pager->readers * FILL_AHEAD);
         if (pager->page[p].state == MP_PAGE_LOADING) err = mp_pager_wait(pager, &p, 1, MP_PIN_READ, &which);
         pthread_mutex_unlock(&pager->lock);
-        done += page_bytes(pager, p);
+        done += mp_pager_page_bytes(pager, p);
         if (!err && progress && progress(user, done, total)) err = mp_fail(MP_E_CANCELLED, "loading was stopped on request");
     }
     return err;
 }
 
 mp_err mp_pager_warm(mp_pager *pager, const mp_page *pages, uint32_t n) {
-    (void)pager, (void)pages, (void)n;
+    mp_page *list = NULL;
+    mp_err err = MP_NEW(pager->config.ledger, MP_OWN_OVERHEAD, mp_page, n, &list);
+    if (err) return err;
+    if (n) memcpy(list, pages, n * sizeof *list);
+    pthread_mutex_lock(&pager->lock);
+    mp_page *old = pager->warm;
+    pager->warm = list;
+    pager->warm_n = n;
+    pager->warm_at = 0;
+    if (!pager->dry) mp_pager_ring(pager, n);
+    pthread_mutex_unlock(&pager->lock);
+    mp_free(old);
     return MP_OK;
 }
 
 mp_err mp_pager_keep(mp_pager *pager, mp_page page, bool on) {
-    (void)pager, (void)page, (void)on;
-    return MP_OK;
+    mp_err err = MP_OK;
+    pthread_mutex_lock(&pager->lock);
+    mp_pager_page *p = &pager->page[page];
+    mp_pager_class *c = &pager->class[p->class];
+    if (on && !p->kept && c->kept >= c->slots / 2)
+        err = mp_fail(MP_E_BUDGET, "only half of the %u slots for experts may be kept; let others go, or give a larger budget", c->slots);
+    if (!err && on != p->kept) {
+        p->kept = on;
+        c->kept += on ? 1 : UINT32_MAX;
+    }
+    pthread_mutex_unlock(&pager->lock);
+    if (!err && on) mp_pager_hint(pager, &page, 1);
+    return err;
 }
 
 /* Counts dirty pages and starts the stores that can start. failed: one of them was refused. */
@@ -170,6 +195,7 @@ mp_err mp_pager_resize(mp_pager *pager, uint64_t budget_bytes) {
     pager->resizing = true;
     err = mp_pager_reshape(pager, slots);
     pager->resizing = false;
+    mp_pager_toucher_again(pager);
     pthread_cond_broadcast(&pager->changed);
     pthread_mutex_unlock(&pager->lock);
     return err;
@@ -183,9 +209,17 @@ void mp_pager_get_stats(mp_pager *pager, mp_pager_stats *out) {
     pthread_mutex_unlock(&pager->lock);
 }
 
+uint32_t mp_pager_get_groups(mp_pager *pager, mp_pager_group_stats *out, uint32_t room) {
+    pthread_mutex_lock(&pager->lock);
+    for (uint32_t g = 0; g < room && g < pager->groups; g++) out[g] = pager->group[g];
+    pthread_mutex_unlock(&pager->lock);
+    return pager->groups;
+}
+
 void mp_pager_reset_stats(mp_pager *pager) {
     pthread_mutex_lock(&pager->lock);
     const mp_pager_stats was = pager->stats;
-    pager->stats = (mp_pager_stats){.slots = was.slots, .resident = was.resident, .pages = was.pages, .slot_bytes = was.slot_bytes};
+    pager->stats = (mp_pager_stats){.slots = was.slots, .resident = was.resident, .pages = was.pages, .slot_bytes = was.slot_bytes, .in_flight = was.in_flight};
+    for (uint32_t g = 0; g < pager->groups; g++) pager->group[g] = (mp_pager_group_stats){.resident = pager->group[g].resident};
     pthread_mutex_unlock(&pager->lock);
 }

@@ -39,6 +39,8 @@ typedef struct mp_page_desc {
 typedef struct mp_source {
     void    *self;
     uint32_t align; /* power of two; slices keep their phase modulo it */
+    /* The file in which a slice lies, if it may be read directly: then neighbouring slices come in one read, and io_uring can be used. May be NULL. */
+    const mp_file *(*file)(void *self, const mp_slice *slice);
     mp_err (*load)(void *self, mp_page page, const mp_page_desc *desc, int slice, unsigned char *dst);
     mp_err (*store)(void *self, mp_page page, const mp_page_desc *desc, unsigned char *const src[MP_PAGE_SLICES]);
 } mp_source;
@@ -66,8 +68,9 @@ typedef struct mp_pager_config {
     mp_source           source;
     mp_policy           policy;     /* by value; the pager closes it once it is open (on error it stays the caller's). Zero: LRU */
     uint64_t            budget_bytes; /* for slots, as the ledger charges them; as many slots as fit, but no more than pages */
-    int                 readers;    /* I/O threads; 0: 8 */
-    bool                populate;   /* touch all slots at open */
+    int                 readers;    /* reads in flight at most; 0: 8 */
+    mp_io_method        method;     /* MP_IO_URING: one thread keeps them all in a ring (for slices whose source names their file), else a thread each */
+    bool                populate;   /* touch all slots in the background, with what the processors have to spare, so that the peak is the planned one */
 } mp_pager_config;
 
 /* What slots cost: least that works (min_slots pages of the largest class plus one of each other), and all pages resident. Pure function of
@@ -92,8 +95,9 @@ mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint
  * pinned by this thread or by others that wait for such a slot themselves; a store's, when no page can make room because its store failed. */
 mp_err mp_pager_pin(mp_pager *pager, mp_page page, mp_want want, mp_pin_mode mode, mp_pin *out, bool *got);
 void   mp_pager_unpin(mp_pager *pager, mp_page page);
-/* Will be needed soon: reads start only when no demand read waits. Dropped are: hints older than the last 64, and pages for which there is no
- * room but that of announced, pinned or dirty ones. */
+/* Will be needed soon, the likeliest first: reads start only when no demand read waits. A page that came by a hint stays until its group is announced
+ * next; then it is like any other, and reads of its group that did not begin are cancelled. Dropped are: hints older than the last 256, and pages for
+ * which there is no room but that of announced, pinned, dirty or other hinted ones, which never hold more than a quarter of a class. */
 void   mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n);
 /* Background warming: these pages, hottest first, are read into free slots only, while no demand and no hint waits. Replaces an earlier list; copied. */
 mp_err mp_pager_warm(mp_pager *pager, const mp_page *pages, uint32_t n);
@@ -111,14 +115,24 @@ mp_err mp_pager_resize(mp_pager *pager, uint64_t budget_bytes);
 mp_err mp_pager_flush(mp_pager *pager);
 
 typedef struct mp_pager_stats {
-    uint64_t accesses, hits, misses;
-    uint64_t loads, load_bytes;       /* reads done, useful bytes */
+    uint64_t accesses, hits, misses;  /* accesses = hits + misses */
+    uint64_t loads, load_bytes;       /* pages read, useful bytes */
+    uint64_t reads, run_reads;        /* requests to the source; of them those of several slices */
     uint64_t evictions, stores;
-    uint64_t wait_ns;                 /* time spent in wait_any and pin */
-    uint64_t hints, hints_loaded;
-    uint32_t slots, resident, pages;
+    uint64_t wait_ns;                 /* stall: time spent in wait_any and pin */
+    uint64_t hints, hints_loaded;     /* asked for; read */
+    uint64_t hints_issued, hints_used, hints_late; /* reads begun; resident when needed; still on their way then (these are misses) */
+    uint64_t hints_cancelled, hints_wasted_bytes;  /* dropped before they began; read and evicted without ever being used */
+    uint32_t slots, resident, pages, in_flight;    /* in_flight: slices being read now */
     uint64_t slot_bytes;              /* charged */
 } mp_pager_stats;
+/* The same for one group. */
+typedef struct mp_pager_group_stats {
+    uint64_t accesses, hits, misses, load_bytes, wait_ns;
+    uint32_t resident;
+} mp_pager_group_stats;
+/* out[0 .. room): the first groups. Returns how many groups there are. */
+uint32_t mp_pager_get_groups(mp_pager *pager, mp_pager_group_stats *out, uint32_t room);
 void mp_pager_get_stats(mp_pager *pager, mp_pager_stats *out);
 void mp_pager_reset_stats(mp_pager *pager); /* counters only */
 #endif

@@ -3,7 +3,9 @@
  *   pager.c        open, close, fill, flush, counters
  *   pager_class.c  size classes: what slots cost and how a budget is divided (pure arithmetic)
  *   pager_slot.c   regions and slots; eviction; resize
- *   pager_queue.c  lists of pages, the reader threads
+ *   pager_queue.c  lists of pages; the beginning and the end of a read and of a store; hints and warming
+ *   pager_read.c   the threads that read and store, by pread or io_uring
+ *   pager_touch.c  the thread that touches slots before they are used
  *   pager_pin.c    want, hint, pin, unpin, and waiting
  *
  * One mutex guards everything here; contents of pages are written by readers without it (a page that loads has no pins) and by their
@@ -18,6 +20,7 @@
 
 #include <pthread.h>
 
+#include "base/uring.h"
 #include "mem/pager.h"
 
 #define MP_NONE UINT32_MAX
@@ -37,7 +40,10 @@ typedef struct mp_pager_page {
     uint8_t  class, state, list;
     uint8_t  cursor;     /* loading: next slice to hand out */
     uint8_t  left;       /* loading: slices that have not landed */
-    bool     load_failed, hinted;
+    bool     load_failed;
+    bool     hinted;     /* came, or comes, by a hint and was not used yet */
+    bool     fresh;      /* and its group has not been announced since: it stays */
+    bool     kept;       /* whatever the policy says */
     bool     dirty, writing, storing, store_failed; /* writing: pinned for it. store_failed: not tried again until somebody asks */
 } mp_pager_page;
 
@@ -68,7 +74,7 @@ typedef struct mp_pager_class {
     uint32_t         open;     /* slots from here on are being given up: no page comes to them */
     uint32_t         free, n_free; /* a stack through next_free */
     mp_pager_list    pending;
-    uint32_t         loading, storing;
+    uint32_t         loading, storing, fresh, kept;
     uint64_t         pins;
 } mp_pager_class;
 
@@ -108,10 +114,25 @@ struct mp_pager {
     bool            stop, resizing;
     pthread_t      *reader;
     int             readers;  /* started */
+    mp_uring       *ring;     /* method MP_IO_URING: its one thread's */
+    void           *flights;  /* what is in the ring (pager_read.c) */
+    bool            rung;     /* the ring was woken and has not looked yet */
+    mp_page        *warm;     /* pages to read into free slots when nothing else is to be done, hottest first */
+    uint32_t        warm_n, warm_at;
+    pthread_t       toucher;  /* touches slots in the background */
+    pthread_cond_t  touch;    /* it has something to do */
+    bool            has_toucher, touch_again;
+    unsigned char  *touching; /* the region that it is at; NULL: none */
     mp_err          store_err; /* of the last store that failed */
     char            store_text[MP_PAGER_TEXT];
     mp_pager_stats  stats;
+    mp_pager_group_stats *group; /* [groups] */
+    uint32_t        groups;
 };
+
+static inline uint32_t mp_pager_group_of(const mp_pager *pager, mp_page page) {
+    return pager->config.group_pages ? page / pager->config.group_pages : 0;
+}
 
 /* ---- pager_class.c: no state, no lock ---- */
 
@@ -152,8 +173,25 @@ void   mp_pager_unlist(mp_pager *pager, mp_page page);
 void   mp_pager_load(mp_pager *pager, mp_page page, uint32_t slot, mp_page_list list); /* list: DEMAND or SPARE */
 void   mp_pager_store(mp_pager *pager, mp_page page);
 bool   mp_pager_protected(const mp_pager *pager, mp_page page); /* announced, not used, and not long ago */
+void   mp_pager_skip_unused(mp_pager *pager, mp_page page);      /* moves the cursor to the next slice; off its list after the last */
+void   mp_pager_finish_slice(mp_pager *pager, mp_page page, mp_err err);
+void   mp_pager_finish_store(mp_pager *pager, mp_page page, mp_err err);
+bool   mp_pager_start_spare(mp_pager *pager); /* begins the read of a hint or of a page to warm; false: there is none for which there is room */
+void   mp_pager_cancel_hints(mp_pager *pager, uint32_t group); /* of pages that nobody announced and of which nothing was read */
+void   mp_pager_not_fresh(mp_pager *pager, mp_page page);
+uint64_t mp_pager_page_bytes(const mp_pager *pager, mp_page page);
+
+/* ---- pager_read.c ---- */
+
+void   mp_pager_ring(mp_pager *pager, uint32_t jobs); /* there are as many more things to do */
 mp_err mp_pager_readers_open(mp_pager *pager);  /* no lock */
 void   mp_pager_readers_close(mp_pager *pager); /* no lock; reads in flight are waited for, the others forgotten */
+
+/* ---- pager_touch.c ---- */
+
+mp_err mp_pager_toucher_open(mp_pager *pager);  /* no lock */
+void   mp_pager_toucher_close(mp_pager *pager); /* no lock */
+void   mp_pager_toucher_again(mp_pager *pager); /* there may be new regions */
 
 /* ---- pager_pin.c ---- */
 

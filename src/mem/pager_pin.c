@@ -11,7 +11,7 @@
 #include "base/os.h"
 
 enum { STEAL_NS = 20000000 };  /* a few decode steps: a session that still runs has used its pages by then */
-enum { HINTS_MAX = 64 };       /* older ones are about layers that have gone by */
+enum { HINTS_MAX = 256 };      /* older ones are about layers that have gone by */
 enum { NS_PER_S = 1000000000 };
 
 uint32_t mp_pager_thread(void) {
@@ -173,7 +173,9 @@ static mp_err wait_on(mp_pager *pager, mp_pager_waiter *w, mp_pin_mode mode, uin
         if (is_reading(pager, w)) mp_pager_sleep(pager, false);
         else err = starve(pager, w, since);
     }
-    pager->stats.wait_ns += mp_now_ns() - since;
+    uint64_t waited = mp_now_ns() - since;
+    pager->stats.wait_ns += waited;
+    pager->group[mp_pager_group_of(pager, w->pages[0])].wait_ns += waited;
     return err;
 }
 
@@ -201,22 +203,34 @@ mp_err mp_pager_wait(mp_pager *pager, const mp_page *pages, uint32_t n, mp_pin_m
 
 /* ---- the calls ---- */
 
+static void announce(mp_pager *pager, mp_page page) {
+    assert(page < pager->config.pages);
+    mp_pager_page *p = &pager->page[page];
+    mp_pager_group_stats *group = &pager->group[mp_pager_group_of(pager, page)];
+    bool hit = p->state == MP_PAGE_RESIDENT;
+    p->wanted = pager->epoch;
+    p->announcer = mp_pager_thread();
+    pager->stats.accesses++, group->accesses++;
+    if (hit) pager->stats.hits++, group->hits++;
+    else pager->stats.misses++, group->misses++;
+    if (!p->hinted) return;
+    if (hit) pager->stats.hints_used++;
+    else pager->stats.hints_late++;
+    mp_pager_not_fresh(pager, page);
+    p->hinted = false;
+}
+
 mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
     const mp_page *pages = set->pages;
     uint32_t n = set->n;
     pthread_mutex_lock(&pager->lock);
     pager->epoch += pager->epoch == UINT32_MAX ? 2 : 1; /* 0 means none */
     pager->config.policy.access(pager->config.policy.self, set);
-    for (uint32_t i = 0; i < n; i++) {
-        mp_pager_page *p = &pager->page[pages[i]];
-        assert(pages[i] < pager->config.pages);
-        p->wanted = pager->epoch;
-        p->announcer = mp_pager_thread();
-        pager->stats.accesses++;
-        if (p->state == MP_PAGE_RESIDENT) pager->stats.hits++;
-        else pager->stats.misses++;
+    for (uint32_t i = 0; i < n; i++) announce(pager, pages[i]);
+    if (n && !pager->dry) {
+        mp_pager_demand(pager, pages, n, false);
+        mp_pager_cancel_hints(pager, mp_pager_group_of(pager, pages[0])); /* what the set needs is no hint any more */
     }
-    if (!pager->dry) mp_pager_demand(pager, pages, n, false);
     pthread_mutex_unlock(&pager->lock);
     return MP_OK;
 }
@@ -281,7 +295,7 @@ void mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n) {
         if (p->state != MP_PAGE_AWAY || p->list != MP_LIST_NONE) continue;
         if (pager->hinted.n == HINTS_MAX) mp_pager_unlist(pager, pager->hinted.first);
         mp_pager_push(pager, pages[i], MP_LIST_HINTED, false);
-        pthread_cond_signal(&pager->work);
+        mp_pager_ring(pager, 1);
     }
     pthread_mutex_unlock(&pager->lock);
 }

@@ -1,15 +1,10 @@
-/* The lists of pages and the threads that read and store.
- *
- * The unit of reading is a slice, so that one missing page keeps several readers busy. Order: slices that a thread waits for, then
- * stores (they make room for such), then hints. A hinted page gets its slot only when a reader is there for it, so that hints never
- * hold memory that a demand could use. */
+/* The lists of pages, and the beginning and the end of each read and store. A hinted page gets its slot only when a reader is there for it, so
+ * that hints never hold memory that a demand could use; pages to warm only ever get free slots. */
 #include "mem/pager_int.h"
 
 #include <assert.h>
-#include <signal.h>
 #include <stdio.h>
 
-enum { STACK_BYTES = 128 << 10, STACK_USED_BYTES = 16 << 10 }; /* what a reader touches of it is what it costs */
 enum { STALE_ANNOUNCEMENTS = 64 }; /* more than the sessions that take turns; an announcement that was given up on protects no longer */
 
 /* ---- lists ---- */
@@ -59,7 +54,7 @@ bool mp_pager_protected(const mp_pager *pager, mp_page page) {
 
 /* ---- the start and the end of a read and of a store ---- */
 
-static void skip_unused(mp_pager *pager, mp_page page) {
+void mp_pager_skip_unused(mp_pager *pager, mp_page page) {
     mp_pager_page *p = &pager->page[page];
     while (p->cursor < MP_PAGE_SLICES && !pager->config.desc[page].slice[p->cursor].bytes) p->cursor++;
     if (p->cursor == MP_PAGE_SLICES) mp_pager_unlist(pager, page);
@@ -72,21 +67,45 @@ static uint8_t slices_from(const mp_pager *pager, mp_page page, int first) {
     return n;
 }
 
+uint64_t mp_pager_page_bytes(const mp_pager *pager, mp_page page) {
+    uint64_t sum = 0;
+    for (int i = 0; i < MP_PAGE_SLICES; i++) sum += pager->config.desc[page].slice[i].bytes;
+    return sum;
+}
+
+void mp_pager_not_fresh(mp_pager *pager, mp_page page) {
+    mp_pager_page *p = &pager->page[page];
+    if (p->fresh) pager->class[p->class].fresh--;
+    p->fresh = false;
+}
+
+/* The page had a slot and is away again. */
+static void drop_load(mp_pager *pager, mp_page page) {
+    mp_pager_page *p = &pager->page[page];
+    pager->config.policy.evicted(pager->config.policy.self, page);
+    mp_pager_not_fresh(pager, page);
+    p->hinted = false;
+    p->wanted = 0;
+    mp_pager_slot_free(pager, page);
+}
+
 static void finish_load(mp_pager *pager, mp_page page) {
     mp_pager_page *p = &pager->page[page];
     mp_pager_class *c = &pager->class[p->class];
     c->loading--;
     if (p->load_failed) {
-        pager->config.policy.evicted(pager->config.policy.self, page);
-        p->wanted = 0;
-        mp_pager_slot_free(pager, page);
+        drop_load(pager, page);
     } else {
+        mp_pager_group_stats *group = &pager->group[mp_pager_group_of(pager, page)];
+        uint64_t bytes = mp_pager_page_bytes(pager, page);
         p->state = MP_PAGE_RESIDENT;
         pager->config.policy.loaded(pager->config.policy.self, page);
         pager->stats.resident++;
         pager->stats.loads++;
         pager->stats.hints_loaded += p->hinted;
-        for (int i = 0; i < MP_PAGE_SLICES; i++) pager->stats.load_bytes += pager->config.desc[page].slice[i].bytes;
+        pager->stats.load_bytes += bytes;
+        group->load_bytes += bytes;
+        group->resident++;
     }
     mp_pager_pump(pager, p->class);
     pthread_cond_broadcast(&pager->changed);
@@ -99,13 +118,14 @@ void mp_pager_load(mp_pager *pager, mp_page page, uint32_t slot, mp_page_list li
     p->slot = slot;
     p->cursor = 0;
     p->load_failed = p->store_failed = p->dirty = p->writing = false;
-    p->hinted = list == MP_LIST_SPARE;
+    p->hinted = p->fresh = list == MP_LIST_SPARE;
+    pager->class[p->class].fresh += p->fresh;
     pager->class[p->class].slot[slot].page = page;
     pager->class[p->class].loading++;
     p->left = slices_from(pager, page, 0);
     mp_pager_push(pager, page, list, false);
-    skip_unused(pager, page);
-    for (uint32_t i = 0; i < p->left && i < pager->idle; i++) pthread_cond_signal(&pager->work);
+    mp_pager_skip_unused(pager, page);
+    mp_pager_ring(pager, p->left);
 }
 
 /* Tells whoever waits for the page; who comes later finds it away and may try again. */
@@ -119,7 +139,7 @@ static void tell_waiters(mp_pager *pager, mp_page page, mp_err err) {
         }
 }
 
-static void finish_slice(mp_pager *pager, mp_page page, mp_err err) {
+void mp_pager_finish_slice(mp_pager *pager, mp_page page, mp_err err) {
     mp_pager_page *p = &pager->page[page];
     p->left--;
     if (err) {
@@ -139,10 +159,10 @@ void mp_pager_store(mp_pager *pager, mp_page page) {
     p->storing = true;
     pager->class[p->class].storing++;
     mp_pager_push(pager, page, MP_LIST_STORES, false);
-    pthread_cond_signal(&pager->work);
+    mp_pager_ring(pager, 1);
 }
 
-static void finish_store(mp_pager *pager, mp_page page, mp_err err) {
+void mp_pager_finish_store(mp_pager *pager, mp_page page, mp_err err) {
     mp_pager_page *p = &pager->page[page];
     p->storing = false;
     pager->class[p->class].storing--;
@@ -158,114 +178,62 @@ static void finish_store(mp_pager *pager, mp_page page, mp_err err) {
     pthread_cond_broadcast(&pager->changed);
 }
 
-/* ---- readers ---- */
+/* ---- what nobody waits for ---- */
 
-typedef struct job {
-    mp_page page;
-    int     slice; /* -1: store the page */
-} job;
-
-static job next_slice(mp_pager *pager, mp_page page) {
-    job j = {.page = page, .slice = pager->page[page].cursor++};
-    skip_unused(pager, page);
-    return j;
-}
-
-/* Starts the first hint that gets a slot without a store; the others before it are dropped, as hints may be. */
+/* Begins the first hint that gets a slot without a store; those before it are dropped, as hints may be. */
 static bool start_hint(mp_pager *pager) {
     while (pager->hinted.n) {
         mp_page page = pager->hinted.first;
         int class = pager->page[page].class;
         mp_pager_class *c = &pager->class[class];
+        if (c->fresh >= (c->slots + 3) / 4) return false; /* later: hints are used up as groups are announced */
         mp_pager_unlist(pager, page);
         mp_page victim = c->free == MP_NONE && !c->pending.n ? mp_pager_victim(pager, class, MP_EVICT_PLAIN) : MP_NONE;
         if (victim != MP_NONE && !pager->page[victim].dirty) mp_pager_evict(pager, victim);
         uint32_t slot = mp_pager_slot_take(c);
         if (slot == MP_NONE) continue;
+        pager->stats.hints_issued++;
         mp_pager_load(pager, page, slot, MP_LIST_SPARE);
         return true;
     }
     return false;
 }
 
-static bool next_job(mp_pager *pager, job *out) {
-    if (pager->demand.n) {
-        *out = next_slice(pager, pager->demand.first);
-    } else if (pager->stores.n) {
-        *out = (job){.page = pager->stores.first, .slice = -1};
-        mp_pager_unlist(pager, out->page);
-    } else if (pager->spare.n || start_hint(pager)) {
-        *out = next_slice(pager, pager->spare.first);
-    } else {
-        return false;
+static bool start_warm(mp_pager *pager) {
+    while (pager->warm_at < pager->warm_n) {
+        mp_page page = pager->warm[pager->warm_at];
+        mp_pager_class *c = &pager->class[pager->page[page].class];
+        uint32_t slot = MP_NONE;
+        pager->warm_at++;
+        if (pager->page[page].state != MP_PAGE_AWAY || pager->page[page].list != MP_LIST_NONE || c->pending.n) continue;
+        slot = mp_pager_slot_take(c);
+        if (slot == MP_NONE) continue;
+        mp_pager_load(pager, page, slot, MP_LIST_SPARE);
+        pager->page[page].hinted = false; /* no guess about the next layer */
+        mp_pager_not_fresh(pager, page);
+        return true;
     }
-    return true;
+    return false;
 }
 
-/* The lock is released while the source works. */
-static void do_job(mp_pager *pager, job j) {
-    unsigned char *slice[MP_PAGE_SLICES];
-    const mp_source *source = &pager->config.source;
-    const mp_page_desc *desc = &pager->config.desc[j.page];
-    mp_pager_slot_addresses(pager, j.page, slice);
-    pthread_mutex_unlock(&pager->lock);
-    mp_err err = j.slice < 0 ? source->store(source->self, j.page, desc, slice) : source->load(source->self, j.page, desc, j.slice, slice[j.slice]);
-    pthread_mutex_lock(&pager->lock);
-    if (j.slice < 0) finish_store(pager, j.page, err);
-    else finish_slice(pager, j.page, err);
+bool mp_pager_start_spare(mp_pager *pager) {
+    return start_hint(pager) || start_warm(pager);
 }
 
-static void *read_on(void *arg) {
-    mp_pager *pager = arg;
-    pthread_mutex_lock(&pager->lock);
-    while (!pager->stop) {
-        job j;
-        if (next_job(pager, &j)) {
-            do_job(pager, j);
-            continue;
+void mp_pager_cancel_hints(mp_pager *pager, uint32_t group) {
+    uint32_t size = pager->config.group_pages ? pager->config.group_pages : pager->config.pages;
+    for (mp_page page = group * size; page < (group + 1) * size && page < pager->config.pages; page++) {
+        mp_pager_page *p = &pager->page[page];
+        mp_pager_not_fresh(pager, page);
+        if (p->list == MP_LIST_HINTED) {
+            mp_pager_unlist(pager, page);
+            pager->stats.hints_cancelled++;
+        } else if (p->hinted && p->list == MP_LIST_SPARE && p->left == slices_from(pager, page, 0) && slices_from(pager, page, p->cursor) == p->left) {
+            mp_pager_unlist(pager, page);
+            pager->class[p->class].loading--;
+            pager->stats.hints_cancelled++;
+            pager->stats.hints_issued--;
+            drop_load(pager, page);
         }
-        pager->idle++;
-        pthread_cond_wait(&pager->work, &pager->lock);
-        pager->idle--;
     }
-    pthread_mutex_unlock(&pager->lock);
-    return NULL;
-}
-
-static mp_err start_reader(mp_pager *pager, const pthread_attr_t *attr) {
-    mp_err err = mp_ledger_charge(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
-    if (err) return err;
-    if (!pager->dry && pthread_create(&pager->reader[pager->readers], attr, read_on, pager)) {
-        mp_ledger_credit(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
-        return mp_fail(MP_E_FAILED, "the system refused reader thread %d of %d", pager->readers + 1, pager->config.readers);
-    }
-    pager->readers++;
-    return MP_OK;
-}
-
-mp_err mp_pager_readers_open(mp_pager *pager) {
-    pthread_attr_t attr;
-    mp_err err = MP_NEW(pager->config.ledger, MP_OWN_OVERHEAD, pthread_t, (size_t)pager->config.readers, &pager->reader);
-    if (err) return err;
-    if (pthread_attr_init(&attr)) return mp_fail(MP_E_FAILED, "the system refused the attributes of a thread");
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigset_t all, before; /* signals are for the program's own threads */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (!err && pager->readers < pager->config.readers) err = start_reader(pager, &attr);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return err;
-}
-
-void mp_pager_readers_close(mp_pager *pager) {
-    pthread_mutex_lock(&pager->lock);
-    pager->stop = true;
-    pthread_cond_broadcast(&pager->work);
-    pthread_mutex_unlock(&pager->lock);
-    for (; pager->readers > 0; pager->readers--) {
-        if (!pager->dry) pthread_join(pager->reader[pager->readers - 1], NULL);
-        mp_ledger_credit(pager->config.ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, STACK_USED_BYTES);
-    }
-    MP_FREE(pager->reader);
 }

@@ -62,6 +62,7 @@ static bool may_go(void *arg, uint32_t page) {
     const asked *a = arg;
     const mp_pager_page *p = &a->pager->page[page];
     if (p->class != a->class || p->state != MP_PAGE_RESIDENT || p->pins || p->waiters || p->storing || p->store_failed) return false;
+    if (a->how == MP_EVICT_PLAIN && (p->fresh || p->kept)) return false;
     if (a->how == MP_EVICT_ANY || !mp_pager_protected(a->pager, page)) return true;
     return a->how == MP_EVICT_OWN && p->announcer == a->thread;
 }
@@ -74,8 +75,12 @@ uint32_t mp_pager_victim(mp_pager *pager, int class, mp_evict how) {
 void mp_pager_evict(mp_pager *pager, mp_page page) {
     assert(pager->page[page].state == MP_PAGE_RESIDENT && !pager->page[page].pins && !pager->page[page].dirty);
     pager->config.policy.evicted(pager->config.policy.self, page);
+    mp_pager_not_fresh(pager, page);
+    if (pager->page[page].hinted) pager->stats.hints_wasted_bytes += mp_pager_page_bytes(pager, page);
+    pager->page[page].hinted = false;
     pager->page[page].wanted = 0;
     pager->stats.resident--;
+    pager->group[mp_pager_group_of(pager, page)].resident--;
     pager->stats.evictions++;
     mp_pager_slot_free(pager, page);
 }
@@ -122,14 +127,14 @@ static mp_err reserve_region(mp_pager *pager, mp_pager_class *c) {
     return MP_OK;
 }
 
-/* The lock is released while the memory is made and touched, which takes milliseconds; resizing keeps others off the regions. */
+/* The lock is released while the memory is made; resizing keeps others off the regions. */
 static mp_err add_region(mp_pager *pager, int class, uint32_t slots) {
     mp_pager_class *c = &pager->class[class];
     mp_err err = reserve_region(pager, c);
     if (err) return err;
     mp_region memory;
     pthread_mutex_unlock(&pager->lock);
-    err = mp_region_open(pager->config.ledger, pager->config.owner, slots * c->shape.slot_bytes, pager->config.populate, &memory);
+    err = mp_region_open(pager->config.ledger, pager->config.owner, slots * c->shape.slot_bytes, false, &memory);
     pthread_mutex_lock(&pager->lock);
     if (err) return err;
     for (uint32_t i = 0; i < slots; i++)
@@ -196,6 +201,7 @@ static mp_err drop_region(mp_pager *pager, int class) {
         mp_pager_pump(pager, class);
         return err;
     }
+    while (pager->touching && pager->touching == c->region[c->regions - 1].memory.base) mp_pager_sleep(pager, true);
     mp_region memory = c->region[--c->regions].memory;
     c->slots = last;
     pager->stats.slots = pager->stats.slots - c->region[c->regions].slots;

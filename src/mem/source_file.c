@@ -3,6 +3,7 @@
 
 struct mp_file_source {
     uint32_t align;
+    bool     buffered, keep;
     int      n;
     mp_file  file[];
 };
@@ -11,7 +12,23 @@ static mp_err load(void *self, mp_page page, const mp_page_desc *desc, int slice
     const mp_file_source *s = self;
     const mp_slice *at = &desc->slice[slice];
     if (at->file >= s->n) return mp_fail(MP_E_MODEL, "page %u lies in file %d of %d", page, at->file + 1, s->n);
-    return mp_io_read_phase(&s->file[at->file], dst, at->bytes, at->offset);
+    const mp_file *file = &s->file[at->file];
+    if (s->keep) return mp_file_read(file, dst, at->bytes, at->offset);
+    if (!s->buffered) return mp_io_read_phase(file, dst, at->bytes, at->offset);
+    mp_file cached = *file;
+    cached.direct_fd = -1;
+    return mp_io_read_phase(&cached, dst, at->bytes, at->offset);
+}
+
+static const mp_file *file_of(void *self, const mp_slice *slice) {
+    const mp_file_source *s = self;
+    if (s->buffered || slice->file >= s->n || s->file[slice->file].direct_fd < 0) return NULL;
+    return &s->file[slice->file];
+}
+
+void mp_file_source_buffered(mp_file_source *source, bool buffered, bool keep) {
+    source->buffered = buffered || keep;
+    source->keep = keep;
 }
 
 static mp_err open_empty(mp_ledger *ledger, int n, mp_file_source **out) {
@@ -46,5 +63,5 @@ void mp_file_source_close(mp_file_source **source) {
 }
 
 mp_source mp_file_source_get(mp_file_source *source) {
-    return (mp_source){.self = source, .align = source->align, .load = load};
+    return (mp_source){.self = source, .align = source->align, .file = file_of, .load = load};
 }

@@ -370,23 +370,68 @@ TEST(hints_load_and_demand_goes_first) {
     mp_ledger *ledger = open_ledger(false);
     mp_pager_config c = pages_config(&p, ledger, 1);
     c.readers = 1;
+    c.group_pages = 20;
     mp_pager *pager = NULL;
     REQUIRE(mp_pager_open(&c, 1, &pager) == 0);
-    mp_page hints[] = {1, 2, 3, 4, 5, 6}, demand[] = {20, 21, 22, 3};
+    mp_page hints[] = {1, 2, 3, 4, 5, 6}, demand[] = {20, 21, 22, 23}, next[] = {1, 2, 7};
     pthread_mutex_lock(&p.gate);
     mp_pager_hint(pager, hints, 6);
     for (int i = 0; i < 5000 && !p.inside; i++) usleep(1000); /* the reader holds the first hint */
     CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = demand, .n = 4}));
     CHECK_EQ(stats_of(pager).hits, 0);
     pthread_mutex_unlock(&p.gate);
-    settle(pager, 9);
+    settle(pager, 10);
     mp_pager_stats s = stats_of(pager);
-    CHECK_EQ(s.loads, 9);
+    CHECK_EQ(s.loads, 10);
     CHECK_EQ(s.hints, 6);
-    CHECK_EQ(s.hints_loaded, 5); /* 3 was announced before its turn came */
+    CHECK_EQ(s.hints_loaded, 6);
+    CHECK_EQ(s.hints_issued, 6);
     CHECK_EQ(p.order[0], 1);
     for (int i = 0; i < 4; i++) CHECK_EQ(p.order[1 + i], demand[i]);
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = next, .n = 3}));
+    s = stats_of(pager);
+    CHECK_EQ(s.hits, 2);
+    CHECK_EQ(s.hints_used, 2);
+    CHECK_EQ(s.hints_late, 0);
     for (mp_page i = 1; i <= 6; i++) CHECK(resident(pager, i));
+    mp_pager_close(&pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+}
+
+/* When a group is announced, hints of it that did not begin are forgotten; one that was read stays, and counts as wasted when it goes unused. */
+TEST(hints_of_a_group_end_with_it) {
+    pages p;
+    pages_open(&p, 40, 3000, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 0);
+    mp_pager_cost cost;
+    mp_pager *pager = NULL;
+    c.readers = 1;
+    c.group_pages = 20;
+    CHECK_OK(mp_pager_price(&c, 8, &cost));
+    c.budget_bytes = cost.least_bytes;
+    REQUIRE(mp_pager_open(&c, 8, &pager) == 0);
+    mp_page hints[] = {1, 2, 3, 4}, set[] = {9};
+    pthread_mutex_lock(&p.gate);
+    mp_pager_hint(pager, hints, 4);
+    for (int i = 0; i < 5000 && !p.inside; i++) usleep(1000);
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = 1}));
+    pthread_mutex_unlock(&p.gate);
+    settle(pager, 2);
+    usleep(5000);
+    mp_pager_stats s = stats_of(pager);
+    CHECK_EQ(s.loads, 2);
+    CHECK_EQ(s.hints_issued, 1);
+    CHECK_EQ(s.hints_cancelled, 3);
+    CHECK(resident(pager, 1) && !resident(pager, 2));
+    CHECK_EQ(s.hints_wasted_bytes, 0);
+    for (mp_page i = 20; i < 40; i++) use(pager, &p, i);
+    s = stats_of(pager);
+    CHECK(!resident(pager, 1));
+    CHECK_EQ(s.hints_wasted_bytes, p.desc[1].slice[0].bytes + p.desc[1].slice[1].bytes + p.desc[1].slice[2].bytes);
+    CHECK_EQ(s.hints_used, 0);
     mp_pager_close(&pager);
     mp_ledger_close(&ledger);
     pages_close(&p);
@@ -591,6 +636,7 @@ int main(void) {
     RUN(pinning_out_of_order_and_too_much);
     RUN(easy_reads_into_a_free_slot);
     RUN(hints_load_and_demand_goes_first);
+    RUN(hints_of_a_group_end_with_it);
     RUN(hints_respect_what_is_needed);
     RUN(fill_loads_until_full);
     RUN(closes_with_reads_in_flight);
