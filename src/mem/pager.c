@@ -130,6 +130,14 @@ mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done,
     return err;
 }
 
+bool mp_pager_complete(const mp_pager *pager) {
+    mp_pager *p = (mp_pager *)(uintptr_t)pager; /* the lock is no part of what it is */
+    pthread_mutex_lock(&p->lock);
+    bool all = p->stats.resident == p->config.pages && p->stats.slots == p->config.pages;
+    pthread_mutex_unlock(&p->lock);
+    return all;
+}
+
 mp_err mp_pager_warm(mp_pager *pager, const mp_page *pages, uint32_t n) {
     mp_page *list = NULL;
     mp_err err = MP_NEW(pager->config.ledger, MP_OWN_OVERHEAD, mp_page, n, &list);

@@ -88,6 +88,8 @@ void   mp_pager_close(mp_pager **pager);
  * in flight is a miss). The policy sees the whole set before it evicts; reads of the misses start at once, as far as slots permit, the others as
  * pins are dropped. set->n may exceed the slots. */
 mp_err mp_pager_want(mp_pager *pager, const mp_access *set);
+/* Every page has a slot and is in it: nothing will be read any more. */
+bool   mp_pager_complete(const mp_pager *pager);
 /* Waits until one of pages[0..n) can be pinned without waiting, and says which. n >= 1. Errors: as of a pin with MUST. */
 mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint32_t *which);
 /* *got false (with MP_OK) when PEEK or EASY did not get it. MUST starts the read itself if nobody announced it. WRITE marks the page dirty, and

@@ -43,6 +43,7 @@ void mp_layer_forward(mp_fwd *f, const mp_layer *l, int i, mp_tensor *x)
     mp_residual(f, x, mp_gqa_forward(f, &l->gqa, mp_rmsnorm(f, *x, l->attn_norm), i));
     mp_fwd_rewind(f, mark);
     mp_tensor h = mp_rmsnorm(f, *x, l->ffn_norm);
+    f->residual = *x;
     mp_residual(f, x, l->is_moe ? mp_moe_forward(f, &l->moe, h) : mp_mlp_forward(f, &l->mlp, h));
     mp_fwd_rewind(f, mark);
 }

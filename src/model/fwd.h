@@ -29,6 +29,8 @@ typedef struct mp_fwd {
     const mp_config *config;
     const mp_batch  *batch;
     mp_tensor        pos, inv_freq; /* i32[T], f32[R/2] */
+    mp_tensor        residual;      /* x[T,D] that the layer's experts will be added to: what the next layer's router is guessed from */
+    struct mp_prefetch *prefetch;   /* NULL: no guesses */
     mp_err           err;
 } mp_fwd;
 

@@ -58,6 +58,20 @@ static mp_err check_expert_count(const mp_model *m)
     return mp_fail(MP_E_MODEL, "the metadata of '%s' ask for %d experts in each of %d layers, more than the file can hold", c->arch, c->experts, c->layers);
 }
 
+/* Tells each layer with experts which comes next. */
+static void link_ahead(mp_model *m)
+{
+    const mp_layer *next = NULL;
+    for (int i = m->config.layers; i-- > 0;) {
+        mp_layer *l = &m->layers[i];
+        if (!l->is_moe)
+            continue;
+        l->moe.ahead = next ? &next->moe : NULL;
+        l->moe.ahead_norm = next ? &next->ffn_norm : NULL;
+        next = l;
+    }
+}
+
 static mp_err bind_all(mp_model *m)
 {
     mp_binder *b = &m->binder;
@@ -76,6 +90,7 @@ static mp_err bind_all(mp_model *m)
     for (b->layer = 0; b->layer < c->layers && !b->err; b->layer++)
         m->arch->bind(b, c, &m->layers[b->layer]);
     b->layer = -1;
+    link_ahead(m);
     if (!b->err)
         say_if_unused(m);
     return b->err;
@@ -91,6 +106,7 @@ mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_
     m->ledger = ledger;
     m->opt = *options;
     pthread_mutex_init(&m->lock, NULL);
+    mp_prefetch_init(&m->prefetch, (mp_prefetch_mode)options->prefetch);
     *out = m;
     err = mp_gguf_open(ledger, options->path, &m->gguf);
     if (!err)
@@ -299,13 +315,26 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
 
 /* ---- experts ---- */
 
+/* Policy "none": as few slots as can be, and the operating system's page cache for the rest of the budget. */
+static bool is_uncached(const mp_model *m)
+{
+    return m->opt.policy && !strcmp(m->opt.policy, "none");
+}
+
 static mp_err pager_config(mp_model *m, mp_pager_config *out)
 {
     *out = (mp_pager_config){ .ledger = m->ledger, .owner = MP_OWN_EXPERTS, .pages = m->binder.pages, .group_pages = (uint32_t)m->config.experts, .desc = m->binder.page };
-    mp_err err = m->source ? MP_OK : mp_file_source_open(m->ledger, m->gguf, &m->source);
-    if (!err)
-        out->source = mp_file_source_get(m->source);
-    return err;
+    mp_io_choice io;
+    mp_err err = mp_io_parse(m->opt.io, &io);
+    if (!err && !m->source)
+        err = mp_file_source_open(m->ledger, m->gguf, &m->source);
+    if (err)
+        return err;
+    mp_file_source_buffered(m->source, io.method == MP_IO_BUFFERED, is_uncached(m));
+    out->source = mp_file_source_get(m->source);
+    out->method = io.method;
+    out->readers = io.depth;
+    return MP_OK;
 }
 
 mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *out)
@@ -371,12 +400,12 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
         err = mp_policy_open(m->ledger, &(mp_policy_config){ .name = m->opt.policy, .pages = c.pages, .group_pages = c.group_pages }, &c.policy);
     if (err)
         return err;
-    c.budget_bytes = budget_bytes;
-    c.populate = budget_bytes < cost.all_bytes; /* else the reads touch every slot */
+    c.budget_bytes = is_uncached(m) ? cost.least_bytes : budget_bytes;
+    c.populate = c.budget_bytes < cost.all_bytes; /* else the reads touch every slot */
     err = mp_pager_open(&c, (uint32_t)m->config.experts_used, &m->pager);
     if (err)
         c.policy.close(c.policy.self); /* still ours */
-    if (!err && !mp_ledger_dry(m->ledger) && budget_bytes >= cost.all_bytes)
+    if (!err && !mp_ledger_dry(m->ledger) && c.budget_bytes >= cost.all_bytes)
         err = mp_pager_fill(m->pager, on_progress, &(stage){ m, "experts" });
     return err;
 }

@@ -14,7 +14,8 @@ mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_fo
 {
     pthread_mutex_lock(&m->lock);
     mp_fwd f = { .dev = m->dev, .arena = &m->work, .tape = tape, .pager = m->pager, .config = &m->config, .batch = batch };
-    *out = (mp_forward){ .f = f, .mark = mp_arena_mark(&m->work) };
+    f.prefetch = &m->prefetch;
+    *out = (mp_forward){ .f = f, .mark = mp_arena_mark(&m->work), .since_ns = mp_now_ns() };
     out->f.pos = mp_tensor_1d((void *)(uintptr_t)batch->pos, MP_I32, batch->n_tok);
     out->f.inv_freq = m->inv_freq;
     out->x = mp_embed(&out->f, m->embd, mp_tensor_1d((void *)(uintptr_t)batch->ids, MP_I32, batch->n_tok));
@@ -39,6 +40,8 @@ mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp
 
 void mp_forward_end(mp_model *m, mp_forward *fw)
 {
+    if (!fw->f.err)
+        mp_prefetch_took(&m->prefetch, fw->f.batch->n_tok, mp_now_ns() - fw->since_ns);
     mp_arena_rewind(&m->work, fw->mark);
     pthread_mutex_unlock(&m->lock);
 }

@@ -9,6 +9,7 @@
 #include "mem/source_file.h"
 #include "mem/plan.h"
 #include "model/arch.h"
+#include "model/block/prefetch.h"
 #include "model/tok/tok.h"
 
 typedef struct mp_model_options { /* zero: default */
@@ -52,6 +53,7 @@ typedef struct mp_model {
     mp_file_source  *source;  /* where its pages lie */
     mp_arena         work;    /* of one forward at a time */
     size_t           work_bytes; /* its capacity; on a dry ledger: what the largest forward took */
+    mp_prefetch      prefetch; /* guesses of the next layer's experts */
     pthread_mutex_t  lock;    /* held during a forward */
     mp_plan          plan;
 } mp_model;
@@ -74,6 +76,7 @@ typedef struct mp_forward {
     mp_fwd    f;
     mp_tensor x;
     size_t    mark;
+    uint64_t  since_ns;
 } mp_forward;
 enum { MP_HEAD_ROWS = 16 }; /* rows of logits at once, at most */
 

@@ -1,4 +1,4 @@
-#include "model/block/moe.h"
+#include "model/block/prefetch.h"
 
 #include <string.h>
 
@@ -20,8 +20,10 @@ typedef struct dispatch {
     mp_tensor      x, y;       /* [T,D], [T*k,D] */
     mp_expert_job *job;        /* [n] one per touched expert */
     mp_page       *page;       /* [n] */
+    uint16_t      *uses;       /* [n] how many rows each has */
     mp_expert_job *run;        /* [n] those of the current call */
     int32_t       *rows;       /* [T*k] grouped by expert */
+    const float   *probs;      /* [E] the router's, mean over the tokens */
     int            n;
 } dispatch;
 
@@ -39,6 +41,7 @@ static void allocate(dispatch *d, int64_t choices)
     d->job = push(d->f, most * sizeof(*d->job));
     d->run = push(d->f, most * sizeof(*d->run));
     d->page = push(d->f, most * sizeof(*d->page));
+    d->uses = push(d->f, most * sizeof(*d->uses));
     d->rows = push(d->f, (size_t)choices * sizeof(*d->rows));
 }
 
@@ -55,6 +58,7 @@ static void group(dispatch *d, const int32_t *ids, int64_t choices, int32_t *off
         offset[e] = at;
         if (n) {
             d->page[d->n] = d->w->first + (mp_page)e;
+            d->uses[d->n] = (uint16_t)(n < UINT16_MAX ? n : UINT16_MAX);
             d->job[d->n++] = (mp_expert_job){ .gate = d->w->expert.gate, .up = d->w->expert.up, .down = d->w->expert.down, .rows = d->rows + at, .n = n };
         }
         at += n;
@@ -125,7 +129,9 @@ static void run_paged(dispatch *d)
     mp_fwd *f = d->f;
     mp_page *pinned = push(f, (size_t)d->n * sizeof(*pinned));
     if (!f->err)
-        f->err = mp_pager_want(f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0] });
+        f->err = mp_pager_want(f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0], .rows = d->uses, .probs = d->probs });
+    if (!f->err && !mp_pager_complete(f->pager))
+        mp_prefetch_guess(f, d->w); /* the reads of this layer are under way; guesses come after them */
     while (d->n && !f->err) {
         run_ready(d, pinned);
         uint32_t which;
@@ -146,6 +152,18 @@ static void run_resident(dispatch *d)
     run_jobs(d, d->n);
 }
 
+/* probabilities [T,E] -> their mean over the tokens, in place of the first row. */
+static void average(mp_tensor *p)
+{
+    int64_t tok = p->shape[0], experts = p->shape[1];
+    float *mean = p->data;
+    for (int64_t t = 1; t < tok; t++)
+        for (int64_t e = 0; e < experts; e++)
+            mean[e] += ((const float *)((const char *)p->data + t * p->stride[0]))[e];
+    for (int64_t e = 0; e < experts && tok > 1; e++)
+        mean[e] /= (float)tok;
+}
+
 /* The planner's view: as many experts as there can be, each with the most rows that it can have; sizes only. */
 static void run_dry(dispatch *d, int64_t choices)
 {
@@ -156,6 +174,7 @@ static void run_dry(dispatch *d, int64_t choices)
     d->run = job;
     run_jobs(d, 1);
     d->run = keep;
+    mp_prefetch_guess(d->f, d->w);
 }
 
 static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
@@ -177,10 +196,13 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
         run_dry(&d, choices);
     } else if (!f->err) {
         group(&d, route.out[0].data, choices, offset);
-        if (w->resident)
+        if (w->resident) {
             run_resident(&d);
-        else
+        } else {
+            average(&route.out[2]);
+            d.probs = route.out[2].data;
             run_paged(&d);
+        }
     }
     mp_op sum = { .kind = MP_OP_COMBINE, .n_out = 1, .in = { d.y, route.out[1] } };
     sum.out[0] = mp_new_2d(f, MP_F32, tok, c->width);

@@ -13,6 +13,8 @@ typedef struct mp_moe {
     mp_mlp          shared;       /* width shared_ff, if any */
     mp_tensor       shared_gate;  /* [1,D] or none */
     bool            has_shared;
+    const struct mp_moe *ahead;      /* the next layer with experts, NULL: none; and the norm in front of its router */
+    const mp_tensor *ahead_norm;
 } mp_moe;
 
 void      mp_moe_bind(mp_binder *b, const mp_config *c, mp_moe *out);

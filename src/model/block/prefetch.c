@@ -1,0 +1,143 @@
+#include "model/block/prefetch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SKIP = 1, WINDOW = 8, PAIRS = 4 };            /* the first token of a window pays for the one before */
+enum { HOLD = 256, HOLD_MOST = 2048 };
+enum { ROWS = 32 };                                  /* of a batch: what more rows would name, these name too */
+static const double WORTH = 0.995;                   /* it must win by as much */
+_Static_assert(MP_PREFETCH_SAMPLES == (WINDOW - SKIP) * PAIRS, "what a comparison collects");
+
+void mp_prefetch_init(mp_prefetch *p, mp_prefetch_mode mode)
+{
+    *p = (mp_prefetch){ .mode = mode, .pays = mode != MP_PREFETCH_OFF, .probing = mode == MP_PREFETCH_AUTO, .hold = HOLD };
+}
+
+static bool window_has_it(const mp_prefetch *p)
+{
+    return p->at / WINDOW % 2 == 0;
+}
+
+bool mp_prefetch_on(const mp_prefetch *p, int64_t tokens)
+{
+    if (p->mode != MP_PREFETCH_AUTO)
+        return p->mode == MP_PREFETCH_ON;
+    return tokens > 1 || (p->probing ? window_has_it(p) : p->pays);
+}
+
+mp_prefetch_state mp_prefetch_now(const mp_prefetch *p)
+{
+    if (p->mode != MP_PREFETCH_AUTO)
+        return p->mode == MP_PREFETCH_ON ? MP_PREFETCH_IS_ON : MP_PREFETCH_IS_OFF;
+    return p->probing ? MP_PREFETCH_PROBING : p->pays ? MP_PREFETCH_IS_ON : MP_PREFETCH_IS_OFF;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The mean of the middle half: a hiccup of the disk is not the guesses' fault. */
+static double middle(uint64_t ns[MP_PREFETCH_SAMPLES])
+{
+    double sum = 0;
+    qsort(ns, MP_PREFETCH_SAMPLES, sizeof(*ns), by_size);
+    for (int i = MP_PREFETCH_SAMPLES / 4; i < MP_PREFETCH_SAMPLES * 3 / 4; i++)
+        sum += (double)ns[i];
+    return sum;
+}
+
+static void decide(mp_prefetch *p)
+{
+    bool was = p->pays;
+    p->pays = middle(p->ns[1]) < middle(p->ns[0]) * WORTH;
+    p->hold = was == p->pays && p->hold * 2 <= HOLD_MOST ? p->hold * 2 : HOLD;
+    p->probing = false;
+    p->at = 0;
+    p->n[0] = p->n[1] = 0;
+}
+
+void mp_prefetch_took(mp_prefetch *p, int64_t tokens, uint64_t ns)
+{
+    if (p->mode != MP_PREFETCH_AUTO || tokens != 1)
+        return;
+    int with = window_has_it(p);
+    if (p->probing && p->at % WINDOW >= SKIP && p->n[with] < MP_PREFETCH_SAMPLES)
+        p->ns[with][p->n[with]++] = ns;
+    p->at++;
+    if (p->probing && p->at == 2 * WINDOW * PAIRS) {
+        decide(p);
+    } else if (!p->probing && p->at >= p->hold) {
+        p->probing = true;
+        p->at = 0;
+    }
+}
+
+typedef struct candidate {
+    mp_page page;
+    float   score;
+} candidate;
+
+static int by_score(const void *a, const void *b)
+{
+    const candidate *x = a, *y = b;
+    return x->score != y->score ? (x->score < y->score ? 1 : -1) : (x->page > y->page) - (x->page < y->page);
+}
+
+/* [rows,D] of f->residual: all of them, or ROWS spread over the batch. */
+static mp_tensor sample(mp_fwd *f)
+{
+    int64_t n = f->residual.shape[0], rows = n < ROWS ? n : ROWS;
+    if (rows == n)
+        return f->residual;
+    mp_tensor x = mp_new_2d(f, MP_F32, rows, f->residual.shape[1]);
+    for (int64_t r = 0; !f->err && !f->dev->dry && r < rows; r++)
+        memcpy((char *)x.data + r * x.stride[0], (const char *)f->residual.data + (r * n / rows) * f->residual.stride[0], (size_t)x.stride[0]);
+    return x;
+}
+
+static void hint(mp_fwd *f, const mp_moe *next, const mp_tensor *ids, const mp_tensor *weights)
+{
+    int experts = f->config->experts;
+    int64_t n = ids->shape[0] * ids->shape[1];
+    void *memory = NULL;
+    f->err = mp_arena_push(f->arena, (size_t)experts * (sizeof(candidate) + sizeof(mp_page)), &memory);
+    if (f->err || f->dev->dry)
+        return;
+    candidate *c = memory;
+    mp_page *pages = (mp_page *)(c + experts);
+    for (int e = 0; e < experts; e++)
+        c[e] = (candidate){ next->first + (mp_page)e, 0 };
+    for (int64_t i = 0; i < n; i++)
+        c[((const int32_t *)ids->data)[i]].score += ((const float *)weights->data)[i];
+    qsort(c, (size_t)experts, sizeof(*c), by_score);
+    uint32_t likely = 0;
+    while (likely < (uint32_t)experts && c[likely].score > 0) {
+        pages[likely] = c[likely].page;
+        likely++;
+    }
+    mp_pager_hint(f->pager, pages, likely);
+}
+
+void mp_prefetch_guess(mp_fwd *f, const mp_moe *w)
+{
+    const mp_config *c = f->config;
+    if (!w->ahead || !f->prefetch || f->err || f->tape || (!f->dev->dry && !mp_prefetch_on(f->prefetch, f->batch->n_tok)))
+        return;
+    size_t mark = mp_fwd_mark(f);
+    mp_tensor x = mp_rmsnorm(f, sample(f), *w->ahead_norm);
+    int64_t rows = x.shape[0];
+    mp_op route = { .kind = MP_OP_ROUTE, .n_out = 3, .in = { mp_linear(f, x, w->ahead->router, (mp_tensor){ 0 }) } };
+    route.out[0] = mp_new_2d(f, MP_I32, rows, c->experts_used);
+    route.out[1] = mp_new_2d(f, MP_F32, rows, c->experts_used);
+    route.out[2] = mp_new_2d(f, MP_F32, rows, c->experts);
+    route.u.route.k = c->experts_used;
+    route.u.route.renorm = c->renorm;
+    route.u.route.scale = c->expert_scale;
+    mp_emit(f, &route);
+    if (!f->err)
+        hint(f, w->ahead, &route.out[0], &route.out[1]);
+    mp_fwd_rewind(f, mark);
+}
