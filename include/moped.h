@@ -64,6 +64,7 @@ typedef struct moped_options {
     int           sessions;        /* how many sessions of ctx_tok have room at once; 0: 1 */
     moped_kv_type kv;
     bool          deterministic;   /* results do not depend on the batch either (on the CPU they never do) */
+    bool          no_paging;       /* every expert stays where it was loaded; refused when they do not all fit. To measure against */
     bool          no_weights_check;/* skip the scan of routers for NaN */
     const char   *isa;             /* NULL: the best */
     const char   *expert_policy;   /* whom to evict; NULL: the default of moped_policy_at(0) */
@@ -116,6 +117,10 @@ typedef struct moped_plan_info {
 /* Plans without loading: the loader run on a dry ledger. Reads headers only. When the model does not fit, returns MOPED_E_BUDGET with the numbers in
  * moped_error() AND fills *out (fits = false). Other errors: as moped_model_open. */
 MOPED_API moped_status moped_plan(const moped_options *options, moped_plan_info *out);
+
+/* Bytes a second at which the disk gives the experts of this model, read for about `seconds` as the engine reads them (options->io), past the page cache.
+ * 0: it has none. Takes the memory of 48 experts meanwhile. Errors: as moped_plan, and the disk's. */
+MOPED_API moped_status moped_disk_rate(const moped_options *options, double seconds, double *bytes_per_second);
 
 /* ---- model ---- */
 typedef struct moped_model moped_model;

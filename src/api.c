@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "model/generate.h"
+#include "model/measure.h"
 #include "model/tmpl/tmpl.h"
 #include "moped.h"
 
@@ -94,6 +95,7 @@ static mp_model_options options_of(const moped_options *o)
     m.kv = o->kv == MOPED_KV_F32 ? MP_F32 : MP_F16;
     m.kv_given = o->kv != MOPED_KV_DEFAULT;
     m.no_check = o->no_weights_check;
+    m.no_paging = o->no_paging;
     m.isa = o->isa;
     m.policy = o->expert_policy;
     m.profile = o->expert_profile;
@@ -206,6 +208,14 @@ moped_status moped_plan(const moped_options *options, moped_plan_info *out)
     return err;
 }
 
+moped_status moped_disk_rate(const moped_options *options, double seconds, double *bytes_per_second)
+{
+    *bytes_per_second = 0;
+    moped_status err = check_options(options);
+    mp_model_options o = options_of(options);
+    return err ? err : mp_measure_disk(&o, (uint64_t)(seconds * 1e9), bytes_per_second);
+}
+
 /* ---- model ---- */
 
 moped_status moped_model_open(const moped_options *options, moped_model **out)
@@ -276,6 +286,8 @@ void moped_model_experts(moped_model *model, moped_expert_stats *out)
 moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
 {
     mp_model *m = model->m;
+    if (m->opt.no_paging)
+        return mp_fail(MP_E_USAGE, "a model that was opened without paging keeps its budget");
     uint64_t limit = ram_bytes - mp_plan_slack(ram_bytes), others = mp_plan_ram(&m->plan) - m->plan.bytes[MP_TIER_RAM][MP_OWN_EXPERTS];
     if (limit < others + m->plan.expert_least_bytes)
         return mp_fail(MP_E_BUDGET, "%llu bytes are less than the %llu that this model needs", (unsigned long long)ram_bytes,

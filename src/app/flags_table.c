@@ -30,6 +30,7 @@ static const app_flag TABLE[] = {
     {F_EXPERT_PROFILE, APP_TEXT, LOADS & ~APP_PROFILE, "expert-profile", "", "FILE", 0, 0, "", false, "kept beside doctor's figures", "counts of use: the slots are warmed from it; none: no profile"},
     {F_PREFETCH, APP_CHOICE, LOADS, "prefetch", "", "auto|on|off", 0, 0, "auto on off", false, "auto", "read the next layer's likely experts ahead; auto: while it pays"},
     {F_IO, APP_TEXT, LOADS, "io", "", "METHOD[:N]", 0, 0, "", false, "what doctor found best", "how experts are read: pread:8, io_uring:16, buffered:8"},
+    {F_NO_PAGING, APP_BOOL, LOADS, "no-paging", "", "", 0, 0, "", false, "off", "every expert stays in memory; refused when they do not all fit"},
     {F_TRACE, APP_TEXT, LOADS & ~APP_PLAN, "trace", "", "FILE", 0, 0, "", false, "", "record which experts are chosen (.mtr)"},
     {F_DETERMINISTIC, APP_BOOL, LOADS, "deterministic", "", "", 0, 0, "", false, "off", "results do not depend on the batch either"},
     {F_ISA, APP_TEXT, LOADS, "isa", "", "NAME", 0, 0, "", false, "the best here", "instruction set: ref, avx2, avx512"},

@@ -55,6 +55,7 @@ mp_err app_options(const app_flags *flags, app_ui *ui, moped_options *out) {
         .batch_tok = app_int(flags, F_BATCH, 0),
         .threads = app_int(flags, F_THREADS, 0),
         .deterministic = app_on(flags, F_DETERMINISTIC),
+        .no_paging = app_on(flags, F_NO_PAGING),
         .isa = app_text(flags, F_ISA),
         .expert_policy = app_text(flags, F_POLICY),
         .io = app_text(flags, F_IO),

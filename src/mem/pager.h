@@ -70,6 +70,7 @@ typedef struct mp_pager_config {
     uint64_t            budget_bytes; /* for slots, as the ledger charges them; as many slots as fit, but no more than pages */
     int                 readers;    /* reads in flight at most; 0: 8 */
     mp_io_method        method;     /* MP_IO_URING: one thread keeps them all in a ring (for slices whose source names their file), else a thread each */
+    double              disk_cost;  /* how many bytes memory reads while the disk reads one; 0: not known. Only for stats.bound_bytes */
     bool                populate;   /* touch all slots in the background, with what the processors have to spare, so that the peak is the planned one */
 } mp_pager_config;
 
@@ -122,6 +123,9 @@ typedef struct mp_pager_stats {
     uint64_t reads, run_reads;        /* requests to the source; of them those of several slices */
     uint64_t evictions, stores;
     uint64_t wait_ns;                 /* stall: time spent in wait_any and pin */
+    /* The least that the announced sets could take, in bytes at the speed of memory: of each the larger of its misses' bytes * disk_cost and its hits' bytes,
+     * and one page for the last miss, which nothing hides. */
+    double   bound_bytes;
     uint64_t hints, hints_loaded;     /* asked for; read */
     uint64_t hints_issued, hints_used, hints_late; /* reads begun; resident when needed; still on their way then (these are misses) */
     uint64_t hints_cancelled, hints_wasted_bytes;  /* dropped before they began; read and evicted without ever being used */

@@ -203,6 +203,18 @@ mp_err mp_pager_wait(mp_pager *pager, const mp_page *pages, uint32_t n, mp_pin_m
 
 /* ---- the calls ---- */
 
+/* Adds to stats.bound_bytes what this set cannot be faster than. */
+static void add_bound(mp_pager *pager, const mp_access *set) {
+    uint64_t hit = 0, missed = 0, last = 0;
+    for (uint32_t i = 0; i < set->n; i++) {
+        uint64_t bytes = mp_pager_page_bytes(pager, set->pages[i]);
+        if (pager->page[set->pages[i]].state == MP_PAGE_RESIDENT) hit += bytes;
+        else missed += last = bytes;
+    }
+    double read = (double)missed * pager->config.disk_cost + (double)last;
+    pager->stats.bound_bytes += read > (double)hit ? read : (double)hit;
+}
+
 static void announce(mp_pager *pager, mp_page page) {
     assert(page < pager->config.pages);
     mp_pager_page *p = &pager->page[page];
@@ -226,6 +238,7 @@ mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
     pthread_mutex_lock(&pager->lock);
     pager->epoch += pager->epoch == UINT32_MAX ? 2 : 1; /* 0 means none */
     pager->config.policy.access(pager->config.policy.self, set);
+    add_bound(pager, set);
     for (uint32_t i = 0; i < n; i++) announce(pager, pages[i]);
     if (n && !pager->dry) {
         mp_pager_demand(pager, pages, n, false);

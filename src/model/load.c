@@ -321,7 +321,7 @@ static bool is_uncached(const mp_model *m)
     return m->opt.policy && !strcmp(m->opt.policy, "none");
 }
 
-static mp_err pager_config(mp_model *m, mp_pager_config *out)
+mp_err mp_model_pager_config(mp_model *m, mp_pager_config *out)
 {
     *out = (mp_pager_config){ .ledger = m->ledger, .owner = MP_OWN_EXPERTS, .pages = m->binder.pages, .group_pages = (uint32_t)m->config.experts, .desc = m->binder.page };
     mp_io_choice io;
@@ -332,6 +332,7 @@ static mp_err pager_config(mp_model *m, mp_pager_config *out)
         return err;
     mp_file_source_buffered(m->source, io.method == MP_IO_BUFFERED, is_uncached(m));
     out->source = mp_file_source_get(m->source);
+    out->disk_cost = m->opt.ram_bps > 0 && m->opt.disk_bps > 0 ? m->opt.ram_bps / m->opt.disk_bps : MP_PLAN_RAM_BPS / MP_PLAN_DISK_BPS;
     out->method = io.method;
     out->readers = io.depth;
     return MP_OK;
@@ -343,8 +344,12 @@ mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *out)
     *out = (mp_pager_cost){ 0, 0 };
     if (!m->binder.pages || m->opt.train)
         return MP_OK;
-    mp_err err = pager_config(m, &c);
-    return err ? err : mp_pager_price(&c, (uint32_t)m->config.experts_used, out);
+    mp_err err = mp_model_pager_config(m, &c);
+    if (!err)
+        err = mp_pager_price(&c, (uint32_t)m->config.experts_used, out);
+    if (m->opt.no_paging)
+        out->least_bytes = out->all_bytes;
+    return err;
 }
 
 static mp_err read_resident(mp_model *m, mp_page page, int slice, mp_tensor shape, size_t *at, mp_tensor *out)
@@ -385,6 +390,28 @@ static mp_err load_resident(mp_model *m)
     return err;
 }
 
+/* Paging off: every page is pinned for good, and each expert is a tensor where it lies. */
+static mp_err hold_all(mp_model *m)
+{
+    mp_err err = m->resident ? MP_OK : MP_NEW(m->ledger, MP_OWN_WORK, mp_expert_shape, m->binder.pages, &m->resident);
+    for (int l = 0; l < m->config.layers && !err && !mp_ledger_dry(m->ledger); l++) {
+        mp_moe *w = &m->layers[l].moe;
+        for (int e = 0; e < m->config.experts && m->layers[l].is_moe && !err; e++) {
+            mp_page page = w->first + (mp_page)e;
+            mp_expert_shape *at = &m->resident[page];
+            mp_pin pin;
+            bool got;
+            err = mp_pager_pin(m->pager, page, MP_MUST, MP_PIN_READ, &pin, &got);
+            *at = w->expert;
+            at->gate.data = pin.slice[0];
+            at->up.data = pin.slice[1];
+            at->down.data = pin.slice[2];
+        }
+        w->resident = m->resident + w->first;
+    }
+    return err;
+}
+
 mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
 {
     mp_pager_config c;
@@ -395,7 +422,7 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
     mp_pager_cost cost;
     mp_err err = mp_model_price_experts(m, &cost);
     if (!err)
-        err = pager_config(m, &c);
+        err = mp_model_pager_config(m, &c);
     if (!err)
         err = mp_policy_open(m->ledger, &(mp_policy_config){ .name = m->opt.policy, .pages = c.pages, .group_pages = c.group_pages }, &c.policy);
     if (err)
@@ -407,6 +434,8 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
         c.policy.close(c.policy.self); /* still ours */
     if (!err && !mp_ledger_dry(m->ledger) && c.budget_bytes >= cost.all_bytes)
         err = mp_pager_fill(m->pager, on_progress, &(stage){ m, "experts" });
+    if (!err && m->opt.no_paging)
+        err = hold_all(m);
     return err;
 }
 

@@ -18,7 +18,7 @@ typedef struct mp_model_options { /* zero: default */
     int64_t     ctx_tok;
     int         batch_tok, threads, sessions;
     mp_dtype    kv;          /* MP_F32, MP_F16; kv_given false: by the file */
-    bool        kv_given, train, no_check;
+    bool        kv_given, train, no_check, no_paging;
     const char *isa, *policy, *profile, *profile_out, *io, *trace, *routing; /* NULL: see moped.h */
     int         prefetch;    /* moped_prefetch */
     double      ram_bps, disk_bps;
@@ -41,7 +41,7 @@ typedef struct mp_model {
     mp_layer        *layers;
     mp_tensor        embd, out_norm, output, rope_divisors, inv_freq;
     mp_region        weights;
-    mp_expert_shape *resident; /* training: [pages] all experts as tensors */
+    mp_expert_shape *resident; /* training, or no_paging: [pages] all experts as tensors */
     mp_region        resident_region;
     uint64_t         overhead_bytes; /* charged when the ledger was opened */
     uint64_t         dense_peak_bytes; /* of the ledger once the dense weights were read: no shorter context makes it less */
@@ -69,6 +69,8 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
 mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_model **out); /* headers, architecture, tokenizer, names of tensors */
 mp_err mp_model_spend(mp_model *m, size_t work_bytes); /* dense weights, KV, device, work memory (dry: measured here) */
 mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes);
+/* What the pager is opened with, but budget and policy. Opens m->source. */
+mp_err mp_model_pager_config(mp_model *m, mp_pager_config *out);
 mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *out);
 
 /* One forward of a batch. x [T,D] after the last layer stays in the work arena until mp_forward_end; in between, rows of it can be turned into logits. */

@@ -1,0 +1,95 @@
+/* How fast the disk gives this model's experts, the way the engine reads them: a pager of a few slots, over a ledger of its own, asked for pages in random
+ * order as fast as they come. */
+#include "model/measure.h"
+
+#include "model/model.h"
+
+enum { SET = 16, SLOTS = 3 * SET };
+
+typedef struct measure {
+    mp_pager *pager;
+    uint32_t  pages;
+    uint64_t  state;
+    mp_page   set[2][SET]; /* one is being read while the other is waited for */
+} measure;
+
+/* SET different pages (a linear congruential sequence, Knuth's MMIX constants), announced. */
+static mp_err ask(measure *x, mp_page set[SET])
+{
+    for (int i = 0; i < SET; i++) {
+        bool fresh = false;
+        while (!fresh) {
+            x->state = x->state * 6364136223846793005u + 1442695040888963407u;
+            set[i] = (mp_page)((x->state >> 33) % x->pages);
+            fresh = true;
+            for (int j = 0; j < SET; j++)
+                fresh &= (j >= i || set[i] != set[j]);
+        }
+    }
+    return mp_pager_want(x->pager, &(mp_access){ .pages = set, .n = SET, .tokens = 1 });
+}
+
+static mp_err take(measure *x, const mp_page set[SET])
+{
+    mp_err err = MP_OK;
+    for (int i = 0; i < SET && !err; i++) {
+        mp_pin pin;
+        bool got;
+        err = mp_pager_pin(x->pager, set[i], MP_MUST, MP_PIN_READ, &pin, &got);
+        if (!err && got)
+            mp_pager_unpin(x->pager, set[i]);
+    }
+    return err;
+}
+
+static mp_err read_for(measure *x, uint64_t ns, double *bps)
+{
+    mp_pager_stats s;
+    mp_err err = ask(x, x->set[0]);
+    if (!err)
+        err = take(x, x->set[0]); /* every thread has run once */
+    mp_pager_reset_stats(x->pager);
+    uint64_t start = mp_now_ns(), took = 0;
+    if (!err)
+        err = ask(x, x->set[0]);
+    for (int i = 0; !err && took < ns; i ^= 1) {
+        err = ask(x, x->set[i ^ 1]);
+        if (!err)
+            err = take(x, x->set[i]);
+        took = mp_now_ns() - start;
+    }
+    mp_pager_get_stats(x->pager, &s);
+    *bps = !err && took ? (double)s.load_bytes * 1e9 / (double)took : 0;
+    return err;
+}
+
+mp_err mp_measure_disk(const mp_model_options *options, uint64_t ns, double *bps)
+{
+    mp_model *m;
+    mp_ledger *ledger = NULL;
+    mp_pager_config c;
+    mp_pager_cost cost;
+    measure x = { .state = mp_now_ns() };
+    *bps = 0;
+    mp_err err = mp_model_open_dry(options, NULL, &m);
+    if (err == MP_E_BUDGET && m)
+        err = MP_OK; /* what is asked is not whether it fits */
+    if (!err && m && m->binder.pages >= 2 * SET) {
+        err = mp_ledger_open(false, &ledger);
+        if (!err)
+            err = mp_model_pager_config(m, &c);
+        c.ledger = ledger;
+        if (!err)
+            err = mp_pager_price(&c, SLOTS, &cost);
+        c.budget_bytes = cost.least_bytes;
+        if (!err)
+            err = mp_pager_open(&c, SLOTS, &x.pager);
+        x.pages = m->binder.pages;
+        if (!err)
+            err = read_for(&x, ns, bps);
+        mp_pager_close(&x.pager);
+        mp_ledger_close(&ledger);
+    }
+    mp_model_close(&m);
+    return err;
+}
