@@ -53,7 +53,7 @@ static void decide(mp_prefetch *p)
 {
     bool was = p->pays;
     p->pays = middle(p->ns[1]) < middle(p->ns[0]) * WORTH;
-    p->hold = was == p->pays && p->hold * 2 <= HOLD_MOST ? p->hold * 2 : HOLD;
+    p->hold = was != p->pays ? HOLD : p->hold < HOLD_MOST ? p->hold * 2 : HOLD_MOST;
     p->probing = false;
     p->at = 0;
     p->n[0] = p->n[1] = 0;
