@@ -43,13 +43,15 @@ typedef struct app_ui {
     bool     bar;         /* stderr is a terminal: the load line is redrawn in place */
     bool     verbose;
     bool     bar_drawn;
+    char     io[24];      /* the way of reading that doctor found best */
     uint64_t start_ns, last_ns; /* of loading; of the last redraw */
 } app_ui;
 mp_err app_options(const app_flags *flags, app_ui *ui, moped_options *out);
 mp_err app_sampling(const app_flags *flags, const moped_model *model, moped_sampling *out, moped_bias **bias);
 
 /* Bandwidths that `doctor` measured, put into options for the folder of its model; zeros when there are none. */
-void app_options_bandwidth(moped_options *options);
+/* And the way of reading that it found best, unless --io names one. */
+void app_options_bandwidth(app_ui *ui, moped_options *options);
 
 /* Plans, says so, and loads with a bar and a ready line on stderr (when ui->show). Errors: as moped_model_open. */
 mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **out);

@@ -166,7 +166,7 @@ static mp_err fill_job(const app_flags *flags, const char *path, app_ui *ui, app
     if (job->options.ctx_tok < need)
         return mp_fail(MP_E_USAGE, "-c %d is too small: these measurements need %d tokens of context", job->options.ctx_tok, need);
     job->options.path = path;
-    app_options_bandwidth(&job->options);
+    app_options_bandwidth(ui, &job->options);
     return MP_OK;
 }
 

@@ -81,7 +81,7 @@ static void print_choice(const app_machine *m) {
     printf("moped would take %s of ram (headroom %s), %d thread%s, %s", mp_size_format(ram, a), mp_size_format(headroom, b), m->cpus,
            m->cpus == 1 ? "" : "s", best_isa());
     if (m->disk.best_bps > 0)
-        printf("; fastest reads here: %s at depth %d, %.2f GB/s", app_read_name(m->disk.best_method), m->disk.best_depth, m->disk.best_bps * 1e-9);
+        printf("; reads here: --io %s:%d, up to %.2f GB/s", app_read_name(m->disk.best_method), m->disk.best_depth, m->disk.best_bps * 1e-9);
     printf("\n");
 }
 

@@ -94,7 +94,7 @@ int app_plan(app_flags *flags) {
     if (!e) e = app_options(flags, &ui, &options);
     if (!e) {
         options.path = path;
-        app_options_bandwidth(&options);
+        app_options_bandwidth(&ui, &options);
         e = moped_plan(&options, &plan);
         if (!e || e == MOPED_E_BUDGET) {
             /* a context that was solved for is an answer, whether the default one fits or not */

@@ -70,7 +70,7 @@ int app_run(app_flags *flags) {
     if (!e && !text && app_on(flags, F_JSON)) e = mp_fail(MP_E_USAGE, "--json answers once: give -p TEXT, -f FILE, or text on standard input");
     if (!e) {
         options.path = path;
-        app_options_bandwidth(&options);
+        app_options_bandwidth(&ui, &options);
         e = open_runner(&r, &options, &ui);
     }
     if (!e && r.chat.raw && app_given(flags, F_SYSTEM))

@@ -70,11 +70,13 @@ mp_err app_options(const app_flags *flags, app_ui *ui, moped_options *out) {
     return e ? e : check_isa(out->isa);
 }
 
-void app_options_bandwidth(moped_options *options) {
+void app_options_bandwidth(app_ui *ui, moped_options *options) {
     app_bandwidth known;
     app_machine_cached(options->path, &known);
     options->ram_bps = known.ram_bps;
     options->disk_bps = known.disk_bps;
+    memcpy(ui->io, known.io, sizeof ui->io);
+    if (!options->io && ui->io[0]) options->io = ui->io;
 }
 
 static mp_err biases(const app_flags *flags, moped_sampling *s, moped_bias **bias) {

@@ -2,7 +2,7 @@
  *
  *   plan   weights 17.3G = ram 7.1G + disk 10.2G | kv 0.4G (8192) | work 0.2G | budget ram 8G → fits, at most 5.1 tok/s
  *   load   [########--------] 52%  0.9G/1.7G  2.9G/s  ETA 1s   dense weights
- *   ready  1.8s   ram 7.96G of 8.00G (plan 7.93G, +0.4%)
+ *   ready  1.8s   ram 1.70G of 8.00G (plan 7.93G), 2304 slots for experts to fill, read by pread:8
  *
  * All of it goes to stderr, and only when that is a terminal or with -v. */
 #include "app/app.h"
@@ -53,14 +53,17 @@ static int on_progress(void *user, const char *stage, uint64_t done, uint64_t to
     return 0;
 }
 
-static void ready_line(moped_model *model, const app_ui *ui) {
+static void ready_line(moped_model *model, const app_ui *ui, const char *io) {
     char a[MP_SIZE_TEXT], b[MP_SIZE_TEXT], c[MP_SIZE_TEXT];
     moped_memory m;
     moped_model_memory(model, &m);
-    double off = m.plan_peak_bytes ? 100.0 * ((double)m.peak_bytes / (double)m.plan_peak_bytes - 1) : 0;
-    fprintf(stderr, "%sready  %.1fs   ram %s of %s (plan %s, %+.1f%%)\n", ui->bar_drawn ? "\r\033[K" : "",
-            (double)(mp_now_ns() - ui->start_ns) * 1e-9, mp_size_format(m.peak_bytes, a), mp_size_format(m.budget_bytes, b),
-            mp_size_format(m.plan_peak_bytes, c), off);
+    moped_expert_stats experts;
+    moped_model_experts(model, &experts);
+    fprintf(stderr, "%sready  %.1fs   ram %s of %s (plan %s)", ui->bar_drawn ? "\r\033[K" : "", (double)(mp_now_ns() - ui->start_ns) * 1e-9,
+            mp_size_format(m.now_bytes, a), mp_size_format(m.budget_bytes, b), mp_size_format(m.plan_peak_bytes, c));
+    if (experts.slots > experts.resident) /* they are filled as tokens ask for them */
+        fprintf(stderr, ", %u slots for experts to fill, read by %s", experts.slots - experts.resident, io);
+    fputc('\n', stderr);
 }
 
 /* The plan and ram lines. Errors: as moped_plan. */
@@ -86,7 +89,7 @@ mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **ou
     o.user = ui;
     e = moped_model_open(&o, out);
     if (e && ui->bar_drawn) fputc('\n', stderr);
-    if (!e && ui->show) ready_line(*out, ui);
+    if (!e && ui->show) ready_line(*out, ui, o.io ? o.io : "pread:8");
     ui->bar_drawn = false;
     return e;
 }

@@ -10,6 +10,8 @@
 #include "app/json.h"
 #include "app/paths.h"
 
+enum { MOST_DEEP = 64 }; /* what --io takes */
+
 /* The cache if it is of this machine, else an empty object. Never NULL unless out of memory. */
 static json_t *load(const app_machine *machine) {
     char *path = NULL;
@@ -32,7 +34,12 @@ void app_machine_cached(const char *path, app_bandwidth *out) {
     app_device_of(path, device, sizeof device);
     json_t *o = load(machine);
     out->ram_bps = json_number_value(json_object_get(o, "ram_bps"));
-    out->disk_bps = json_number_value(json_object_get(json_object_get(json_object_get(o, "disks"), device), "disk_bps"));
+    const json_t *disk = json_object_get(json_object_get(o, "disks"), device);
+    const char *method = json_string_value(json_object_get(disk, "method"));
+    int depth = (int)json_integer_value(json_object_get(disk, "depth"));
+    out->disk_bps = json_number_value(json_object_get(disk, "disk_bps"));
+    bool known = method && (!strcmp(method, "pread") || !strcmp(method, "io_uring")) && depth > 0 && depth <= MOST_DEEP;
+    if (known) snprintf(out->io, sizeof out->io, "%s:%d", method, depth);
     json_decref(o);
     free(machine);
 }

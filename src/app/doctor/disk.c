@@ -15,7 +15,7 @@
 #include "base/ledger.h"
 #include "base/pool.h"
 
-enum { RECORD_BYTES = 2 << 20, PAGE = 4096 };
+enum { RECORD_BYTES = 2 << 20, PAGE = 4096, LEAST_DEPTH = 4, GOOD_DEPTH = 8 };
 #define FILE_BYTES (1ull << 30)
 #define QUICK_FILE_BYTES (256ull << 20)
 #define LIMIT_NS 1500000000ull
@@ -154,19 +154,23 @@ static uint64_t *shuffled_offsets(int n) {
     return offsets;
 }
 
-/* The best of those that moped uses: not mmap, whose pages the page cache would hold twice. */
+/* The best of those that moped uses: not mmap, whose pages the page cache would hold twice. Another method must be clearly better than pread, and one or two
+ * reads at a time clearly better than more: a file that was just written may still lie in some cache below us, where depth is no use, and models do not. */
 static void choose(app_disk *d) {
+    double best = 0;
     for (int m = APP_READ_PREAD; m < APP_METHODS; m++)
-        for (int i = 0; i < d->n_depths; i++)
-            if (d->bps[m][i] > d->best_bps) {
-                d->best_bps = d->bps[m][i];
-                d->best_method = (app_read_method)m;
-                d->best_depth = d->depths[i];
-            }
+        for (int i = 0; i < d->n_depths; i++) {
+            double worth = d->bps[m][i] * (m == APP_READ_PREAD ? 1 : 0.95) * (d->depths[i] < LEAST_DEPTH ? 0.8 : 1) * (d->depths[i] == GOOD_DEPTH ? 1.05 : 1);
+            if (d->bps[m][i] > d->best_bps) d->best_bps = d->bps[m][i];
+            if (worth <= best) continue;
+            best = worth;
+            d->best_method = (app_read_method)m;
+            d->best_depth = d->depths[i];
+        }
 }
 
 static mp_err measure_all(int fd, int direct_fd, bool quick, app_disk *out) {
-    static const int ALL[] = {1, 2, 4, 8, 16}, FEW[] = {1, 4, 16};
+    static const int ALL[] = {1, 2, 4, 8, 16}, FEW[] = {1, 8, 16};
     int n = (int)((quick ? QUICK_FILE_BYTES : FILE_BYTES) / RECORD_BYTES);
     uint64_t *offsets = shuffled_offsets(n);
     mp_err e = offsets ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");

@@ -27,7 +27,7 @@ typedef struct app_disk {
     double bps[APP_METHODS][APP_DEPTHS];   /* 0: not measured */
     app_read_method best_method;           /* among those past the page cache where direct, else pread */
     int    best_depth;
-    double best_bps;
+    double best_bps;                       /* the fastest reading of all */
 } app_disk;
 
 typedef struct app_gpu {
@@ -74,6 +74,7 @@ int app_gpu_list(app_gpu *out, int room);
 /* ---- the cache ---- */
 typedef struct app_bandwidth {
     double ram_bps, disk_bps; /* 0: not measured */
+    char   io[24];            /* how that disk was read fastest, as --io takes it: "pread:8"; "" when not measured */
 } app_bandwidth;
 /* For the disk that holds path (a file or folder). Zeros when doctor has not run on this machine. */
 void   app_machine_cached(const char *path, app_bandwidth *out);
