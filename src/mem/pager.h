@@ -107,6 +107,8 @@ mp_err mp_pager_warm(mp_pager *pager, const mp_page *pages, uint32_t n);
 /* Keeps a page resident once it is (read in the background now), whatever the policy says; at most half of a class's slots. on false: lets it go
  * again. Errors: MP_E_BUDGET: too many. */
 mp_err mp_pager_keep(mp_pager *pager, mp_page page, bool on);
+/* Which of pages[0..n), n <= 64, are neither resident nor on their way: bit i for page i. */
+uint64_t mp_pager_absent(mp_pager *pager, const mp_page *pages, uint32_t n);
 /* Loads pages into free slots until they are full or all are resident (used at start when everything fits). progress may be NULL; nonzero stops
  * it (MP_E_CANCELLED). Errors: the first read's. */
 mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done, uint64_t total), void *user);

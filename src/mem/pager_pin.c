@@ -307,6 +307,14 @@ void mp_pager_unpin(mp_pager *pager, mp_page page) {
     pthread_mutex_unlock(&pager->lock);
 }
 
+uint64_t mp_pager_absent(mp_pager *pager, const mp_page *pages, uint32_t n) {
+    uint64_t absent = 0;
+    pthread_mutex_lock(&pager->lock);
+    for (uint32_t i = 0; i < n && i < 64; i++) absent |= (uint64_t)(pager->page[pages[i]].state == MP_PAGE_AWAY) << i;
+    pthread_mutex_unlock(&pager->lock);
+    return absent;
+}
+
 void mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n) {
     pthread_mutex_lock(&pager->lock);
     pager->stats.hints += n;

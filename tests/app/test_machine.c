@@ -27,7 +27,7 @@ TEST(a_machine_has_a_processor_and_memory) {
 }
 
 TEST(what_was_measured_is_found_again) {
-    app_bandwidth known = {1, 1};
+    app_bandwidth known = {1, 1, ""};
     app_machine m = measured();
     app_machine_cached(folder, &known);
     CHECK_NEAR(known.ram_bps, 0, 0);

@@ -128,6 +128,8 @@ static void run_paged(dispatch *d)
 {
     mp_fwd *f = d->f;
     mp_page *pinned = push(f, (size_t)d->n * sizeof(*pinned));
+    if (f->prefetch)
+        mp_prefetch_learn(f->prefetch, d->page, d->n);
     if (!f->err)
         f->err = mp_pager_want(f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0], .rows = d->uses, .probs = d->probs });
     if (!f->err && !mp_pager_complete(f->pager))

@@ -7,11 +7,14 @@ enum { SKIP = 1, WINDOW = 8, PAIRS = 4 };            /* the first token of a win
 enum { HOLD = 256, HOLD_MOST = 2048 };
 enum { ROWS = 32 };                                  /* of a batch: what more rows would name, these name too */
 static const double WORTH = 0.995;                   /* it must win by as much */
+static const float TRUTH = 0.45f, PRIOR = 0.6f, STEP = 1.0f / 64; /* which ranks are hinted; what is believed of them at first; how fast that changes */
 _Static_assert(MP_PREFETCH_SAMPLES == (WINDOW - SKIP) * PAIRS, "what a comparison collects");
 
 void mp_prefetch_init(mp_prefetch *p, mp_prefetch_mode mode)
 {
     *p = (mp_prefetch){ .mode = mode, .pays = mode != MP_PREFETCH_OFF, .probing = mode == MP_PREFETCH_AUTO, .hold = HOLD };
+    for (int r = 0; r < MP_PREFETCH_RANKS; r++)
+        p->truth[r] = PRIOR;
 }
 
 static bool window_has_it(const mp_prefetch *p)
@@ -98,6 +101,32 @@ static mp_tensor sample(mp_fwd *f)
     return x;
 }
 
+/* Remembers a token's guesses, and keeps of pages[0..n) those that are absent and of a rank that is mostly right. Returns how many. */
+static uint32_t believe(mp_fwd *f, mp_page *pages, uint32_t n)
+{
+    mp_prefetch *p = f->prefetch;
+    uint32_t kept = 0;
+    p->guesses = n < MP_PREFETCH_RANKS ? (int)n : MP_PREFETCH_RANKS;
+    memcpy(p->guess, pages, (size_t)p->guesses * sizeof(*pages));
+    p->absent = mp_pager_absent(f->pager, pages, (uint32_t)p->guesses);
+    for (int r = 0; r < p->guesses; r++)
+        if ((p->absent >> r & 1) && p->truth[r] >= TRUTH)
+            pages[kept++] = p->guess[r];
+    return kept;
+}
+
+void mp_prefetch_learn(mp_prefetch *p, const mp_page *pages, int n)
+{
+    for (int r = 0; r < p->guesses && p->absent; r++) {
+        bool right = false;
+        for (int i = 0; i < n; i++)
+            right |= pages[i] == p->guess[r];
+        if (p->absent >> r & 1)
+            p->truth[r] += ((float)right - p->truth[r]) * STEP;
+    }
+    p->absent = 0;
+}
+
 static void hint(mp_fwd *f, const mp_moe *next, const mp_tensor *ids, const mp_tensor *weights)
 {
     int experts = f->config->experts;
@@ -118,6 +147,8 @@ static void hint(mp_fwd *f, const mp_moe *next, const mp_tensor *ids, const mp_t
         pages[likely] = c[likely].page;
         likely++;
     }
+    if (f->batch->n_tok == 1)
+        likely = believe(f, pages, likely);
     mp_pager_hint(f->pager, pages, likely);
 }
 
