@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "model/generate.h"
+#include "model/heat.h"
 #include "model/measure.h"
 #include "model/tmpl/tmpl.h"
 #include "moped.h"
@@ -235,7 +236,7 @@ moped_status moped_model_open(const moped_options *options, moped_model **out)
     }
     h->m->opt.log = (mp_log){ 0 }; /* options may be gone when open returns */
     h->m->opt.progress = NULL;
-    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = NULL;
+    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = h->m->opt.profile = h->m->opt.profile_out = NULL;
     h->vocab.tok = h->m->tok;
     fill_plan(h->m, &h->plan);
     *out = h;
