@@ -71,7 +71,7 @@ typedef struct moped_options {
     /* Counts of use (see moped_profile), read before the first token: slots are warmed from it, pinned experts stay, `static` keeps to it. A file must
      * be there and be this model's; a folder, with a slash at its end, holds one for each model, and a missing or bad one there is no error. NULL: none */
     const char   *expert_profile;
-    const char   *profile_out;     /* where the counts of this run are added when the model closes; file or folder likewise. NULL: nowhere */
+    const char   *profile_out;     /* where the counts of this run are added when the model closes; file or folder (made when it is missing) likewise. NULL: nowhere */
     const char   *io;              /* how experts are read: "pread:8", "io_uring:16", "buffered:8"; NULL: pread with 8 readers */
     moped_prefetch prefetch;       /* guesses of the next layer's experts */
     const char   *trace;           /* record the routing into this file. NULL: nowhere */

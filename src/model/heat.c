@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { NAME_ROOM = 49 };
 
@@ -155,6 +156,18 @@ mp_err mp_heat_start(mp_model *m)
 
 /* ---- saving ---- */
 
+mp_err mp_heat_write(mp_profile *profile, char *path, bool named)
+{
+    for (char *p = strchr(path, '/'); p && !named; p = strchr(p + 1, '/')) {
+        if (p == path)
+            continue;
+        *p = '\0';
+        mkdir(path, 0700); /* one that cannot be made shows when the file is written */
+        *p = '/';
+    }
+    return mp_profile_write(profile, path);
+}
+
 /* What is in the file by now: another run may have ended, a pin may have been set. */
 static mp_err read_again(mp_heat *h)
 {
@@ -182,7 +195,7 @@ mp_err mp_heat_save(mp_model *m)
         err = read_again(h);
     if (first && !err) {
         mp_profile_add(h->profile, h->uses, first / (uint64_t)m->config.experts_used);
-        err = mp_profile_write(h->profile, h->out);
+        err = mp_heat_write(h->profile, h->out, h->out_named);
     }
     for (uint32_t i = 0; err && i < pages; i++) /* they are still to be saved */
         h->saved[i] -= h->uses[i];

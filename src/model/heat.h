@@ -24,6 +24,9 @@ mp_err mp_heat_path(const mp_model *m, const char *given, char **out, bool *name
 /* An empty profile for a described model. Errors: those of reading the model file; MP_E_USAGE: it has no experts. */
 mp_err mp_heat_profile(const mp_model *m, mp_profile **out);
 
+/* mp_profile_write; unless it was named, the folders on the way are made. */
+mp_err mp_heat_write(mp_profile *profile, char *path, bool named);
+
 /* By m->opt.profile and profile_out, into m->heat; NULL when there is nothing to do. Errors: of a profile that was named: MP_E_USAGE (not there,
  * another model's), MP_E_MODEL (damaged), MP_E_FAILED; MP_E_BUDGET. */
 mp_err mp_heat_open(mp_model *m);
