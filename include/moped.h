@@ -144,7 +144,7 @@ typedef struct moped_expert_stats { /* since loading; zeros when the model has n
     uint64_t stall_ns;                 /* computing waited for reads */
     uint32_t slots, resident, pages;
     uint64_t loads;                    /* experts read */
-    uint32_t reads_in_flight;          /* now */
+    uint32_t reads_in_flight;          /* now: parts of experts, three to each */
     uint64_t prefetch_issued, prefetch_used, prefetch_late; /* guesses; resident when they were needed; still being read then */
     uint64_t prefetch_wasted_bytes;    /* of guesses that left before they were ever used */
     uint64_t tier_bytes[MOPED_TIER_COUNT]; /* where the experts' bytes are found now: resident ones in RAM, the others on disk */

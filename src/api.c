@@ -284,7 +284,11 @@ static void read_counters(const moped_model *model, moped_expert_stats *out)
     *out = (moped_expert_stats){ .accesses = s.accesses, .hits = s.hits, .misses = s.misses, .disk_bytes = s.load_bytes, .evictions = s.evictions,
                                  .stall_ns = s.wait_ns, .slots = s.slots, .resident = s.resident, .pages = s.pages };
     out->loads = s.loads;
-    out->prefetch_issued = s.hints_loaded;
+    out->reads_in_flight = s.in_flight;
+    out->prefetch_issued = s.hints_issued;
+    out->prefetch_used = s.hints_used;
+    out->prefetch_late = s.hints_late;
+    out->prefetch_wasted_bytes = s.hints_wasted_bytes;
 }
 
 /* Per layer, of a model with a pager; with the uses of all pages behind it. NULL when the system has no memory. free() it. */
@@ -294,7 +298,7 @@ static mp_pager_group_stats *read_groups(const mp_model *m, uint32_t **uses)
     mp_pager_group_stats *g = handle(groups * sizeof(*g) + pages * sizeof(**uses));
     *uses = (uint32_t *)(void *)(g ? g + groups : NULL);
     if (g) {
-        mp_pager_get_groups(m->pager, g);
+        mp_pager_get_groups(m->pager, g, groups);
         mp_pager_get_uses(m->pager, *uses);
     }
     return g;
@@ -334,7 +338,7 @@ int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int r
         if (!m->layers[l].is_moe || n++ >= room)
             continue;
         moped_expert_layer *o = &out[n - 1];
-        *o = (moped_expert_layer){ .layer = l, .accesses = g->accesses, .hits = g->hits, .misses = g->misses, .disk_bytes = g->load_bytes, .stall_ns = g->stall_ns };
+        *o = (moped_expert_layer){ .layer = l, .accesses = g->accesses, .hits = g->hits, .misses = g->misses, .disk_bytes = g->load_bytes, .stall_ns = g->wait_ns };
         o->experts = experts;
         o->resident = g->resident;
         for (uint32_t e = 0; e < experts; e++)
