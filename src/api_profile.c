@@ -14,6 +14,7 @@ struct moped_profile {
 static mp_err open_parts(moped_profile *h, const char *model, const char *profile)
 {
     mp_ledger *ledger;
+    mp_profile_id id;
     mp_err err = mp_ledger_open(false, &ledger);
     if (err)
         return err;
@@ -21,9 +22,11 @@ static mp_err open_parts(moped_profile *h, const char *model, const char *profil
     if (!h->m)
         mp_ledger_close(&ledger);
     if (!err)
-        err = mp_heat_path(h->m, profile, &h->path, &h->named);
+        err = mp_profile_identify(h->m->gguf, &id);
     if (!err)
-        err = mp_heat_profile(h->m, &h->p);
+        err = mp_heat_path(h->m, &id, profile, &h->path, &h->named);
+    if (!err)
+        err = mp_heat_profile(h->m, &id, &h->p);
     if (!err)
         err = mp_profile_read(h->p, h->path, &h->found);
     return err;

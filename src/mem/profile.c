@@ -9,7 +9,7 @@
 #include "base/replace.h"
 
 enum { VERSION = 1, HEAD = 48, TAIL = 8 };
-enum { FIRST_BYTES = 64 << 10, LAST_BYTES = 4 << 10 };
+enum { FIRST_BYTES = 64 << 10, LAST_BYTES = 4 << 10, BLOCK_BYTES = 16 << 10 };
 
 #define FNV_START 14695981039346656037u
 #define FNV_PRIME 1099511628211u
@@ -37,7 +37,7 @@ static size_t pages(const mp_profile *p) {
 /* ---- identity ---- */
 
 static mp_err hash_part(const mp_file *file, uint64_t from, uint64_t n, uint64_t *h) {
-    unsigned char block[LAST_BYTES];
+    unsigned char block[BLOCK_BYTES];
     mp_err err = MP_OK;
     for (uint64_t at = 0; at < n && !err; at += sizeof block) {
         size_t k = n - at < sizeof block ? (size_t)(n - at) : sizeof block;

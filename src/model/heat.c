@@ -23,35 +23,29 @@ static void file_name(const mp_model *m, char out[NAME_ROOM])
     out[n] = '\0';
 }
 
-mp_err mp_heat_path(const mp_model *m, const char *given, char **out, bool *named)
+mp_err mp_heat_path(const mp_model *m, const mp_profile_id *id, const char *given, char **out, bool *named)
 {
     char name[NAME_ROOM], tail[NAME_ROOM + 32] = "";
     size_t n = strlen(given);
-    mp_profile_id id;
     *out = NULL;
     *named = !n || given[n - 1] != '/';
-    mp_err err = *named ? MP_OK : mp_profile_identify(m->gguf, &id);
-    if (err)
-        return err;
     if (!*named) {
         file_name(m, name);
-        snprintf(tail, sizeof(tail), "%s-%016llx.prof", name, (unsigned long long)id.hash);
+        snprintf(tail, sizeof(tail), "%s-%016llx.prof", name, (unsigned long long)id->hash);
     }
-    err = MP_NEW(m->ledger, MP_OWN_OVERHEAD, char, n + strlen(tail) + 1, out);
+    mp_err err = MP_NEW(m->ledger, MP_OWN_OVERHEAD, char, n + strlen(tail) + 1, out);
     if (!err)
         sprintf(*out, "%s%s", given, tail);
     return err;
 }
 
-mp_err mp_heat_profile(const mp_model *m, mp_profile **out)
+mp_err mp_heat_profile(const mp_model *m, const mp_profile_id *id, mp_profile **out)
 {
-    mp_profile_id id;
     uint32_t experts = (uint32_t)m->config.experts;
     *out = NULL;
     if (!m->binder.pages)
         return mp_fail(MP_E_USAGE, "this model has no experts, so there is nothing to profile");
-    mp_err err = mp_profile_identify(m->gguf, &id);
-    return err ? err : mp_profile_open(m->ledger, &id, m->binder.pages / experts, experts, out);
+    return mp_profile_open(m->ledger, id, m->binder.pages / experts, experts, out);
 }
 
 /* ---- open and close ---- */
@@ -67,7 +61,7 @@ static mp_err read_given(mp_model *m)
 {
     char *path;
     bool named, found;
-    mp_err err = mp_heat_path(m, m->opt.profile, &path, &named);
+    mp_err err = mp_heat_path(m, &m->heat->id, m->opt.profile, &path, &named);
     if (err)
         return err;
     err = mp_profile_read(m->heat->profile, path, &found);
@@ -86,7 +80,7 @@ static mp_err find_out(mp_model *m)
 {
     mp_heat *h = m->heat;
     bool found;
-    mp_err err = mp_heat_path(m, m->opt.profile_out, &h->out, &h->out_named);
+    mp_err err = mp_heat_path(m, &h->id, m->opt.profile_out, &h->out, &h->out_named);
     return !err && h->out_named ? mp_profile_read(h->profile, h->out, &found) : err;
 }
 
@@ -97,7 +91,9 @@ mp_err mp_heat_open(mp_model *m)
         return MP_OK;
     mp_err err = MP_NEW(m->ledger, MP_OWN_OVERHEAD, mp_heat, 1, &m->heat);
     if (!err)
-        err = mp_heat_profile(m, &m->heat->profile);
+        err = mp_profile_identify(m->gguf, &m->heat->id);
+    if (!err)
+        err = mp_heat_profile(m, &m->heat->id, &m->heat->profile);
     if (!err)
         err = MP_NEW(m->ledger, MP_OWN_OVERHEAD, uint32_t, m->binder.pages, &m->heat->uses);
     if (!err)

@@ -12,6 +12,7 @@
 #include "model/model.h"
 
 typedef struct mp_heat {
+    mp_profile_id id;    /* of the model */
     mp_profile *profile; /* read at the start; at saving: what is in the file by then */
     char       *out;     /* where to keep this run's counts; NULL: nowhere */
     bool        out_named;
@@ -20,9 +21,9 @@ typedef struct mp_heat {
 } mp_heat;
 
 /* "given" as above into the file's path, charged OVERHEAD. *named: it was no folder. Errors: MP_E_BUDGET, MP_E_FAILED. */
-mp_err mp_heat_path(const mp_model *m, const char *given, char **out, bool *named);
-/* An empty profile for a described model. Errors: those of reading the model file; MP_E_USAGE: it has no experts. */
-mp_err mp_heat_profile(const mp_model *m, mp_profile **out);
+mp_err mp_heat_path(const mp_model *m, const mp_profile_id *id, const char *given, char **out, bool *named);
+/* An empty profile for a described model. Errors: MP_E_USAGE: it has no experts; MP_E_BUDGET, MP_E_FAILED. */
+mp_err mp_heat_profile(const mp_model *m, const mp_profile_id *id, mp_profile **out);
 
 /* mp_profile_write; unless it was named, the folders on the way are made. */
 mp_err mp_heat_write(mp_profile *profile, char *path, bool named);
