@@ -125,12 +125,16 @@ const float *mp_heat_counts(const mp_model *m)
     return m->heat && m->opt.profile && m->heat->profile->tokens ? m->heat->profile->count : NULL;
 }
 
+/* Where everything is resident nobody leaves: a pin counts then only after the budget has shrunk. */
 static void keep_pinned(mp_model *m, const uint32_t *order, uint32_t n)
 {
     const mp_profile *p = m->heat->profile;
+    mp_pager_stats st;
+    mp_pager_get_stats(m->pager, &st);
     for (uint32_t i = 0; i < n && p->pinned[order[i]]; i++)
         if (mp_pager_keep(m->pager, order[i], true)) {
-            warn(m, "; the other pinned experts come and go as the policy says");
+            if (st.slots < st.pages)
+                warn(m, "; the other pinned experts come and go as the policy says");
             return;
         }
 }

@@ -439,7 +439,7 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
         err = mp_pager_fill(m->pager, on_progress, &(stage){ m, "experts" });
     if (!err && m->opt.no_paging)
         err = hold_all(m);
-    return err ? err : mp_heat_start(m);
+    return err || is_uncached(m) ? err : mp_heat_start(m);
 }
 
 void mp_model_close(mp_model **model)

@@ -322,6 +322,12 @@ TEST(too_many_pins_are_a_warning)
     CHECK_OK(moped_profile_save(p));
     run(folder, folder, NULL);
     CHECK(strstr(said, "half of the") && strstr(said, "pinned"));
+    moped_model *m;
+    moped_options o = options(folder, NULL);
+    o.ram_bytes = TINY_ROOM; /* where all are resident, nothing is lost */
+    CHECK_OK(moped_model_open(&o, &m));
+    moped_model_close(&m);
+    CHECK(!*said);
     moped_profile_unpin_all(p);
     CHECK_OK(moped_profile_save(p));
     moped_profile_close(&p);
