@@ -168,7 +168,7 @@ static void expert_lines(FILE *to, const app_runner *r, const moped_expert_stats
             (unsigned long long)s->misses, (unsigned long long)s->loads, s->reads_in_flight, (unsigned long long)s->evictions,
             (unsigned long long)s->prefetch_issued, (unsigned long long)s->prefetch_used, (unsigned long long)s->prefetch_late,
             mp_size_format(s->prefetch_wasted_bytes, a));
-    layer_line(to, r->model);
+    if (s->misses) layer_line(to, r->model);
 }
 
 void app_answer_stats(FILE *to, const app_runner *r) {

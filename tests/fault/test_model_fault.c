@@ -133,6 +133,8 @@ static void check_walk(wrap_kind kind, int least_dense, int least_sparse, int le
     walk(&sparse, kind, &failed, &survived);
     printf("        experts: %d runs failed, %d sessions went on\n", failed, survived);
     CHECK(failed >= least_sparse && survived >= least_survived);
+    if (kind != WRAP_MEMORY && kind != WRAP_READ)
+        return; /* what a profile adds fails in these two ways */
     walk(&warm, kind, &failed, &survived);
     printf("        with a profile: %d runs failed, %d sessions went on\n", failed, survived);
     CHECK(failed >= least_sparse && survived >= least_survived / 8); /* a page that could not be warmed is read again when it is needed */
