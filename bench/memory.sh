@@ -22,7 +22,7 @@ for model in "$@"; do
         if [ "$budget" = least ]; then
             budget=$("$moped" plan "$model" -c "$context" --ram 1T --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["least_ram_bytes"])')
         fi
-        "$here/tools/capped.sh" "$budget" "$moped" run "$model" --ram "$budget" -c "$context" -n "$tokens" -s 1 --no-chat --ignore-eos \
+        "$here/tools/capped.sh" "$budget" "$moped" run "$model" --ram "$budget" -c "$context" -n "$tokens" -s 1 --expert-profile none --no-chat --ignore-eos \
             -p "Once upon a time, in a small house at the edge of the forest," --json >"$work/out" 2>"$work/err" </dev/null
         code=$?
         python3 - "$model" "$budget" "$code" "$work" <<'PYTHON' || missed=6

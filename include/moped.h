@@ -68,8 +68,10 @@ typedef struct moped_options {
     bool          no_weights_check;/* skip the scan of routers for NaN */
     const char   *isa;             /* NULL: the best */
     const char   *expert_policy;   /* whom to evict; NULL: the default of moped_policy_at(0) */
-    const char   *expert_profile;  /* counts of use, read before the first token: slots are warmed from it, `static` keeps to it. NULL: none */
-    const char   *profile_out;     /* where to keep the counts of this run when the model closes (merged with what is there). NULL: nowhere */
+    /* Counts of use (see moped_profile), read before the first token: slots are warmed from it, pinned experts stay, `static` keeps to it. A file must
+     * be there and be this model's; a folder, with a slash at its end, holds one for each model, and a missing or bad one there is no error. NULL: none */
+    const char   *expert_profile;
+    const char   *profile_out;     /* where the counts of this run are added when the model closes; file or folder (made when it is missing) likewise. NULL: nowhere */
     const char   *io;              /* how experts are read: "pread:8", "io_uring:16", "buffered:8"; NULL: pread with 8 readers */
     moped_prefetch prefetch;       /* guesses of the next layer's experts */
     const char   *trace;           /* record the routing into this file. NULL: nowhere */
@@ -136,12 +138,54 @@ typedef struct moped_memory {
 } moped_memory;
 MOPED_API void moped_model_memory(moped_model *model, moped_memory *out);
 
-typedef struct moped_expert_stats {
-    uint64_t accesses, hits, misses, disk_bytes, evictions, stall_ns;
+typedef struct moped_expert_stats { /* since loading; zeros when the model has no experts */
+    uint64_t accesses, hits, misses;   /* accesses = hits + misses: an expert of a layer, once for each batch that needs it */
+    uint64_t disk_bytes, evictions;
+    uint64_t stall_ns;                 /* computing waited for reads */
     uint32_t slots, resident, pages;
+    uint64_t loads;                    /* experts read */
+    uint32_t reads_in_flight;          /* now: parts of experts, three to each */
+    uint64_t prefetch_issued, prefetch_used, prefetch_late; /* guesses; resident when they were needed; still being read then */
+    uint64_t prefetch_wasted_bytes;    /* of guesses that left before they were ever used */
+    uint64_t tier_bytes[MOPED_TIER_COUNT]; /* where the experts' bytes are found now: resident ones in RAM, the others on disk */
 } moped_expert_stats;
 MOPED_API void moped_model_experts(moped_model *model, moped_expert_stats *out);
+
+typedef struct moped_expert_layer { /* the same for one layer */
+    int      layer;                    /* as the file numbers them: blk.N */
+    uint64_t accesses, hits, misses, disk_bytes, stall_ns;
+    uint32_t experts, used, resident;  /* in the layer; used at least once; resident now */
+} moped_expert_layer;
+/* Fills out[0..room) for the layers that have experts; returns how many those are. */
+MOPED_API int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int room);
+/* Adds what was counted since the last call to options.profile_out; closing does the same, but cannot say that it failed. MOPED_OK when there is
+ * nothing to do. Errors: MOPED_E_FAILED (cannot be written: the file is as it was); MOPED_E_USAGE, MOPED_E_MODEL (something else is there now). */
+MOPED_API moped_status moped_model_save_profile(moped_model *model);
 MOPED_API moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes); /* a new budget, both ways, at run time */
+
+/* ---- profiles: how often each expert was used, and which must stay in memory ---- */
+typedef struct moped_profile moped_profile;
+
+typedef struct moped_profile_info {
+    const char *path;    /* of the file; owned by the profile */
+    bool        found;   /* it is there */
+    uint64_t    tokens;  /* counted; old ones fade, so it never grows past 2^18 */
+    int         layers, experts, experts_used; /* layers with experts; experts of each; how many a token uses */
+    int         pinned;
+} moped_profile_info;
+
+/* The profile of a model: reads the model's headers and the profile's file, which need not be there. profile: as in options.expert_profile.
+ * Errors: those of moped_plan; MOPED_E_USAGE (no experts; another model's profile), MOPED_E_MODEL (a damaged profile). */
+MOPED_API moped_status moped_profile_open(const char *model, const char *profile, moped_profile **out);
+MOPED_API void moped_profile_close(moped_profile **profile);
+MOPED_API void moped_profile_get(const moped_profile *profile, moped_profile_info *out);
+/* i from 0 to layers - 1. The layer's number in the file (blk.N), and of each expert how often it was used and whether it is pinned; counts and pins
+ * have room for `experts`, or are NULL. */
+MOPED_API int  moped_profile_layer(const moped_profile *profile, int i, uint64_t *counts, bool *pins);
+/* layer as the file numbers them. Errors: MOPED_E_USAGE when there is no such layer or expert. */
+MOPED_API moped_status moped_profile_pin(moped_profile *profile, int layer, int expert, bool on);
+MOPED_API void moped_profile_unpin_all(moped_profile *profile);
+MOPED_API moped_status moped_profile_save(moped_profile *profile); /* Errors: MOPED_E_FAILED; the file is then as it was */
 
 /* ---- vocabulary ---- */
 typedef struct moped_vocab moped_vocab;

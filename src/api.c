@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "model/generate.h"
+#include "model/heat.h"
 #include "model/measure.h"
 #include "model/tmpl/tmpl.h"
 #include "moped.h"
@@ -235,7 +236,7 @@ moped_status moped_model_open(const moped_options *options, moped_model **out)
     }
     h->m->opt.log = (mp_log){ 0 }; /* options may be gone when open returns */
     h->m->opt.progress = NULL;
-    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = NULL;
+    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = h->m->opt.profile = h->m->opt.profile_out = NULL;
     h->vocab.tok = h->m->tok;
     fill_plan(h->m, &h->plan);
     *out = h;
@@ -274,13 +275,82 @@ void moped_model_memory(moped_model *model, moped_memory *out)
     out->owner[MP_OWN_OVERHEAD].peak_bytes = u.peak_bytes > peak ? u.peak_bytes - peak : 0;
 }
 
-void moped_model_experts(moped_model *model, moped_expert_stats *out)
+/* All but where the bytes lie, which takes a walk over the pages. */
+static void read_counters(const moped_model *model, moped_expert_stats *out)
 {
     mp_pager_stats s = { 0 };
     if (model->m->pager)
         mp_pager_get_stats(model->m->pager, &s);
     *out = (moped_expert_stats){ .accesses = s.accesses, .hits = s.hits, .misses = s.misses, .disk_bytes = s.load_bytes, .evictions = s.evictions,
                                  .stall_ns = s.wait_ns, .slots = s.slots, .resident = s.resident, .pages = s.pages };
+    out->loads = s.loads;
+    out->reads_in_flight = s.in_flight;
+    out->prefetch_issued = s.hints_issued;
+    out->prefetch_used = s.hints_used;
+    out->prefetch_late = s.hints_late;
+    out->prefetch_wasted_bytes = s.hints_wasted_bytes;
+}
+
+/* Per layer, of a model with a pager; with the uses of all pages behind it. NULL when the system has no memory. free() it. */
+static mp_pager_group_stats *read_groups(const mp_model *m, uint32_t **uses)
+{
+    uint32_t pages = m->binder.pages, groups = pages / (uint32_t)m->config.experts;
+    mp_pager_group_stats *g = handle(groups * sizeof(*g) + pages * sizeof(**uses));
+    *uses = (uint32_t *)(void *)(g ? g + groups : NULL);
+    if (g) {
+        mp_pager_get_groups(m->pager, g, groups);
+        mp_pager_get_uses(m->pager, *uses);
+    }
+    return g;
+}
+
+static uint64_t page_bytes(const mp_model *m, mp_page page)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < MP_PAGE_SLICES; i++)
+        sum += m->binder.page[page].slice[i].bytes;
+    return sum;
+}
+
+void moped_model_experts(moped_model *model, moped_expert_stats *out)
+{
+    const mp_model *m = model->m;
+    uint32_t *uses, experts = (uint32_t)m->config.experts;
+    read_counters(model, out);
+    mp_pager_group_stats *g = m->pager ? read_groups(m, &uses) : NULL;
+    for (uint32_t first = 0; g && first < m->binder.pages; first += experts) {
+        uint64_t bytes = page_bytes(m, first), resident = g[first / experts].resident;
+        out->tier_bytes[MOPED_TIER_RAM] += bytes * resident;
+        out->tier_bytes[MOPED_TIER_DISK] += bytes * (experts - resident);
+    }
+    free(g);
+}
+
+int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int room)
+{
+    const mp_model *m = model->m;
+    uint32_t *uses, experts = (uint32_t)m->config.experts;
+    mp_pager_group_stats *groups = m->pager ? read_groups(m, &uses) : NULL;
+    int n = 0;
+    for (int l = 0; groups && l < m->config.layers; l++) {
+        uint32_t first = m->layers[l].moe.first;
+        const mp_pager_group_stats *g = &groups[first / experts];
+        if (!m->layers[l].is_moe || n++ >= room)
+            continue;
+        moped_expert_layer *o = &out[n - 1];
+        *o = (moped_expert_layer){ .layer = l, .accesses = g->accesses, .hits = g->hits, .misses = g->misses, .disk_bytes = g->load_bytes, .stall_ns = g->wait_ns };
+        o->experts = experts;
+        o->resident = g->resident;
+        for (uint32_t e = 0; e < experts; e++)
+            o->used += uses[first + e] != 0;
+    }
+    free(groups);
+    return n;
+}
+
+moped_status moped_model_save_profile(moped_model *model)
+{
+    return mp_heat_save(model->m);
 }
 
 moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
@@ -566,7 +636,7 @@ static mp_err stops_of(const moped_session *s, const moped_request *q, mp_stop_s
 static void fill_result(const moped_session *h, const mp_result *r, const moped_expert_stats *before, moped_result *out)
 {
     moped_expert_stats after;
-    moped_model_experts(h->model, &after);
+    read_counters(h->model, &after);
     *out = (moped_result){ .text = h->s->text, .n_text = h->s->n_text, .tokens = h->s->out, .n_tokens = h->s->n_out };
     out->prompt_tokens = (size_t)r->prompt_tokens;
     out->reused_tokens = (size_t)r->reused_tokens;
@@ -593,7 +663,7 @@ moped_status moped_generate(moped_session *session, const moped_request *q, mope
     r.on_token = q->on_token;
     r.on_prefill = q->on_prefill;
     r.user = q->user;
-    moped_model_experts(session->model, &before);
+    read_counters(session->model, &before);
     mp_err err = sampling_of(session, q->sampling, &r.sampling, &bias);
     if (!err)
         err = stops_of(session, q, &stop);

@@ -93,11 +93,15 @@ static json_t *timings_json(const app_runner *r) {
     return o;
 }
 
-static json_t *expert_json(const moped_result *a) {
+/* Of the answer; "total": since loading. */
+static json_t *expert_json(const app_runner *r) {
+    const moped_result *a = &r->last;
     json_t *o = json_object();
     app_put_int(o, "accesses", a->expert_accesses);
     app_put_int(o, "hits", a->expert_hits);
+    app_put_int(o, "misses", a->expert_accesses - a->expert_hits);
     app_put_int(o, "disk_bytes", a->disk_bytes);
+    app_put(o, "total", app_experts_json(r->model));
     return o;
 }
 
@@ -122,11 +126,49 @@ mp_err app_answer_json(const app_runner *r) {
     app_put_text(o, "finish_reason", moped_finish_name(a->finish));
     app_put_int(o, "seed", r->sampling.seed);
     app_put(o, "timings", timings_json(r));
-    app_put(o, "expert", expert_json(a));
+    app_put(o, "expert", expert_json(r));
     app_put(o, "memory", memory_json(r->model));
     mp_err e = app_json_print(stdout, o);
     json_decref(o);
     return e;
+}
+
+static double percent(uint64_t part, uint64_t whole) {
+    return whole ? 100.0 * (double)part / (double)whole : 0;
+}
+
+/* Which layers the cache serves worst and best, and which one waits most. */
+static void layer_line(FILE *to, moped_model *model) {
+    int n = moped_model_expert_layers(model, NULL, 0), used = 0;
+    moped_expert_layer *l = n > 0 ? calloc((size_t)n, sizeof *l) : NULL;
+    const moped_expert_layer *worst = l, *best = l, *slow = l;
+    if (l) n = moped_model_expert_layers(model, l, n);
+    for (int i = 0; l && i < n; i++) {
+        used += (int)l[i].used;
+        if (percent(l[i].hits, l[i].accesses) < percent(worst->hits, worst->accesses)) worst = &l[i];
+        if (percent(l[i].hits, l[i].accesses) > percent(best->hits, best->accesses)) best = &l[i];
+        if (l[i].stall_ns > slow->stall_ns) slow = &l[i];
+    }
+    if (l)
+        fprintf(to, "         layers: %.1f%% hits (layer %d) to %.1f%% (layer %d), layer %d waited most, %.1fs; %d experts were ever used\n",
+                percent(worst->hits, worst->accesses), worst->layer, percent(best->hits, best->accesses), best->layer, slow->layer,
+                (double)slow->stall_ns * 1e-9, used);
+    free(l);
+}
+
+static void expert_lines(FILE *to, const app_runner *r, const moped_expert_stats *s) {
+    char a[MP_SIZE_TEXT];
+    const moped_result *x = &r->last;
+    fprintf(to, "experts  last answer: %llu accesses, %.1f%% hits, %s from disk\n", (unsigned long long)x->expert_accesses,
+            percent(x->expert_hits, x->expert_accesses), mp_size_format(x->disk_bytes, a));
+    fprintf(to, "         since loading: %llu accesses, %.1f%% hits, %s from disk, %u of %u in ram, waited %.1fs\n",
+            (unsigned long long)s->accesses, percent(s->hits, s->accesses), mp_size_format(s->disk_bytes, a), s->resident, s->pages,
+            (double)s->stall_ns * 1e-9);
+    fprintf(to, "         %llu misses, %llu read (%u now), %llu evicted; guessed ahead: %llu read, %llu used, %llu late, %s wasted\n",
+            (unsigned long long)s->misses, (unsigned long long)s->loads, s->reads_in_flight, (unsigned long long)s->evictions,
+            (unsigned long long)s->prefetch_issued, (unsigned long long)s->prefetch_used, (unsigned long long)s->prefetch_late,
+            mp_size_format(s->prefetch_wasted_bytes, a));
+    if (s->misses) layer_line(to, r->model);
 }
 
 void app_answer_stats(FILE *to, const app_runner *r) {
@@ -140,13 +182,7 @@ void app_answer_stats(FILE *to, const app_runner *r) {
     fprintf(to, "answer   %zu tokens, %.2f tok/s, finish: %s, seed %llu\n", x->n_tokens, decode_rate(x), moped_finish_name(x->finish),
             (unsigned long long)r->sampling.seed);
     fprintf(to, "context  %zu of %d tokens\n", moped_session_length(r->session), moped_model_plan(r->model)->ctx_tok);
-    if (s.pages > 0) {
-        fprintf(to, "experts  last answer: %llu accesses, %.1f%% hits, %s from disk\n", (unsigned long long)x->expert_accesses,
-                x->expert_accesses ? 100.0 * (double)x->expert_hits / (double)x->expert_accesses : 0, mp_size_format(x->disk_bytes, a));
-        fprintf(to, "         since loading: %llu accesses, %.1f%% hits, %s from disk, %u of %u in ram, waited %.1fs\n",
-                (unsigned long long)s.accesses, s.accesses ? 100.0 * (double)s.hits / (double)s.accesses : 0, mp_size_format(s.disk_bytes, b),
-                s.resident, s.pages, (double)s.stall_ns * 1e-9);
-    }
+    if (s.pages > 0) expert_lines(to, r, &s);
     fprintf(to, "memory   peak %s of %s (plan %s)\n", mp_size_format(m.peak_bytes, a), mp_size_format(m.budget_bytes, b),
             mp_size_format(m.plan_peak_bytes, c));
 }

@@ -53,8 +53,17 @@ mp_err app_sampling(const app_flags *flags, const moped_model *model, moped_samp
 /* And the way of reading that it found best, unless --io names one. */
 void app_options_bandwidth(app_ui *ui, moped_options *options);
 
+/* --expert-profile: the file that it names is read and stays as it is. Not given, and `automatic`: the folder of automatic profiles in the cache, one
+ * for each model, read and written. "none": neither. *own: a string that options borrow; free it when the model is open. */
+mp_err app_options_profile(const app_flags *flags, bool automatic, moped_options *options, char **own);
+/* The place of automatic profiles: "$XDG_CACHE_HOME/moped/profiles/". Free it. Errors: MP_E_FAILED when there is no home. */
+mp_err app_profiles(char **out);
+
 /* Plans, says so, and loads with a bar and a ready line on stderr (when ui->show). Errors: as moped_model_open. */
 mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **out);
+
+/* Keeps the run's counts where profile_out says, with a warning on stderr when that fails, and closes. */
+void app_model_close(moped_model **model);
 
 /* "plan   weights 17.3G = ram 7.1G + disk 10.2G | kv ... → fits, at most 5.1 tok/s" without a newline, for people. */
 void app_plan_line(FILE *to, const moped_plan_info *plan);

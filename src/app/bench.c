@@ -105,6 +105,7 @@ static json_t *run_json(const app_bench_job *job, moped_model *model, const samp
     app_put_int(o, "expert_hits", s->hits);
     app_put_real(o, "hit_rate", s->accesses ? (double)s->hits / (double)s->accesses : 1);
     app_put_int(o, "disk_bytes", s->disk_bytes);
+    app_put(o, "experts", app_experts_json(model)); /* since loading, the warm-up too */
     app_put(o, "owners", app_owners_json(&m));
     return o;
 }

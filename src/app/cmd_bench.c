@@ -158,7 +158,9 @@ static mp_err fill_job(const app_flags *flags, const char *path, app_ui *ui, app
     job->n_prompt = app_int(flags, F_BENCH_PROMPT, 512);
     job->n_gen = app_int(flags, F_BENCH_GEN, 32);
     job->repeats = app_int(flags, F_BENCH_REPEAT, 5);
+    char *none; /* only a profile that was asked for: two runs must measure the same */
     mp_err e = app_options(flags, ui, &job->options);
+    if (!e) e = app_options_profile(flags, false, &job->options, &none);
     if (e) return e;
     int need = job->n_prompt + 1 > job->n_gen + 2 ? job->n_prompt + 1 : job->n_gen + 2;
     if (job->n_prompt == 0 && job->n_gen == 0) return mp_fail(MP_E_USAGE, "-p 0 -n 0 measures nothing");

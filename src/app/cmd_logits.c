@@ -86,7 +86,7 @@ static mp_err print_done(const app_flags *flags, const char *out, const writer *
 }
 
 int app_logits(app_flags *flags) {
-    char *path = NULL;
+    char *path = NULL, *none = NULL;
     const char *out = app_text(flags, F_OUT);
     app_ids ids = {0};
     app_ui ui;
@@ -95,6 +95,7 @@ int app_logits(app_flags *flags) {
     mp_err e = app_model_path(flags, false, &path);
     if (!e && !out) e = mp_fail(MP_E_USAGE, "where to? give -o OUT.npy");
     if (!e) e = app_options(flags, &ui, &options);
+    if (!e) e = app_options_profile(flags, false, &options, &none);
     if (!e) e = ids_wanted(flags, path, &ids);
     if (!e) e = app_output_open(out, &output);
     writer w = {.file = output.file, .rows = ids.n};

@@ -121,7 +121,7 @@ static mp_err measure(const app_flags *flags, moped_model *model, const char *te
 }
 
 int app_perplexity(app_flags *flags) {
-    char *path = NULL, *text = NULL;
+    char *path = NULL, *text = NULL, *profiles = NULL;
     size_t n = 0;
     app_ui ui;
     moped_options options;
@@ -130,6 +130,7 @@ int app_perplexity(app_flags *flags) {
     if (!e) e = app_input_text(flags, NULL, &text, &n);
     if (!e && !text) e = mp_fail(MP_E_USAGE, "of what text? give -f FILE, or text on standard input");
     if (!e) e = app_options(flags, &ui, &options);
+    if (!e) e = app_options_profile(flags, true, &options, &profiles);
     if (!e && app_given(flags, F_CTX) && options.ctx_tok < LEAST_WINDOW)
         e = mp_fail(MP_E_USAGE, "a window needs at least %d tokens: -c %d is too small", LEAST_WINDOW, options.ctx_tok);
     if (!e) {
@@ -137,7 +138,8 @@ int app_perplexity(app_flags *flags) {
         e = app_model_open(&options, &ui, &model);
     }
     if (!e) e = measure(flags, model, text, n);
-    moped_model_close(&model);
+    app_model_close(&model);
+    free(profiles);
     free(text);
     free(path);
     return app_report(e);

@@ -86,12 +86,13 @@ static mp_err print_plan(const app_flags *flags, const moped_plan_info *p) {
 }
 
 int app_plan(app_flags *flags) {
-    char *path = NULL;
+    char *path = NULL, *profiles = NULL;
     app_ui ui;
     moped_options options;
     moped_plan_info plan;
     mp_err e = app_model_path(flags, false, &path);
     if (!e) e = app_options(flags, &ui, &options);
+    if (!e) e = app_options_profile(flags, true, &options, &profiles); /* as run does: the same figures */
     if (!e) {
         options.path = path;
         app_options_bandwidth(&ui, &options);
@@ -103,6 +104,7 @@ int app_plan(app_flags *flags) {
             if (printed) e = printed;
         }
     }
+    free(profiles);
     free(path);
     return app_report(e);
 }

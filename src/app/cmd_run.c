@@ -51,7 +51,7 @@ static mp_err open_runner(app_runner *r, const moped_options *options, app_ui *u
 static void close_runner(app_runner *r) {
     app_chat_close(&r->chat);
     moped_session_close(&r->session);
-    moped_model_close(&r->model);
+    app_model_close(&r->model);
     free(r->bias);
 }
 
@@ -59,12 +59,13 @@ int app_run(app_flags *flags) {
     app_runner r = {.flags = flags};
     app_ui ui;
     moped_options options;
-    char *path = NULL, *text = NULL;
+    char *path = NULL, *text = NULL, *profiles = NULL;
     size_t n = 0;
     int code = 0;
     const char *word = flags->n_positional > 0 ? flags->positional[0] : NULL;
     mp_err e = app_model_path(flags, true, &path);
     if (!e) e = app_options(flags, &ui, &options);
+    if (!e) e = app_options_profile(flags, true, &options, &profiles);
     if (!e) e = app_input_text(flags, word, &text, &n);
     if (text) cut_newline(flags, word, text, &n);
     if (!e && !text && app_on(flags, F_JSON)) e = mp_fail(MP_E_USAGE, "--json answers once: give -p TEXT, -f FILE, or text on standard input");
@@ -78,6 +79,7 @@ int app_run(app_flags *flags) {
     if (!e && text) e = answer_once(&r, text, n);
     if (!e && !text) r.stream = true, code = app_repl(&r);
     close_runner(&r);
+    free(profiles);
     free(text);
     free(path);
     return e ? app_report(e) : code;

@@ -6,6 +6,7 @@
 
 #include "app/app.h"
 #include "app/doctor/machine.h"
+#include "app/paths.h"
 #include "base/os.h"
 
 static void log_line(void *user, moped_log_level level, const char *text) {
@@ -77,6 +78,23 @@ void app_options_bandwidth(app_ui *ui, moped_options *options) {
     options->disk_bps = known.disk_bps;
     memcpy(ui->io, known.io, sizeof ui->io);
     if (!options->io && ui->io[0]) options->io = ui->io;
+}
+
+mp_err app_profiles(char **out) {
+    return app_path(APP_DIR_CACHE, "profiles/", 0, out);
+}
+
+mp_err app_options_profile(const app_flags *flags, bool automatic, moped_options *options, char **own) {
+    const char *named = app_text(flags, F_EXPERT_PROFILE);
+    *own = NULL;
+    if (named && strcmp(named, "none") == 0) return MP_OK;
+    if (named && !*named) return mp_fail(MP_E_USAGE, "--expert-profile needs a file, or none");
+    if (named) {
+        options->expert_profile = named;
+    } else if (automatic && app_profiles(own) == MP_OK) { /* nowhere to keep it: no reason not to run */
+        options->expert_profile = options->profile_out = *own;
+    }
+    return MP_OK;
 }
 
 static mp_err biases(const app_flags *flags, moped_sampling *s, moped_bias **bias) {

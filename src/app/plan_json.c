@@ -1,6 +1,8 @@
 /* The tables of moped.h as JSON. */
 #include "app/plan_json.h"
 
+#include <stdlib.h>
+
 #include "app/json.h"
 
 static json_t *tier_json(const uint64_t *bytes) {
@@ -75,5 +77,53 @@ json_t *app_plan_json(const moped_plan_info *p) {
     app_put_real(o, "bound_tok_s", p->bound_tok_s);
     app_put(o, "bandwidth", bandwidth_json(p));
     app_put(o, "model", model_json(&p->model));
+    return o;
+}
+
+static json_t *layers_json(moped_model *model) {
+    int n = moped_model_expert_layers(model, NULL, 0);
+    moped_expert_layer *layers = n > 0 ? calloc((size_t)n, sizeof *layers) : NULL;
+    json_t *list = json_array();
+    if (layers) n = moped_model_expert_layers(model, layers, n);
+    for (int i = 0; layers && i < n; i++) {
+        const moped_expert_layer *l = &layers[i];
+        json_t *o = json_object();
+        app_put_int(o, "layer", (uint64_t)l->layer);
+        app_put_int(o, "accesses", l->accesses);
+        app_put_int(o, "hits", l->hits);
+        app_put_int(o, "misses", l->misses);
+        app_put_int(o, "disk_bytes", l->disk_bytes);
+        app_put_int(o, "stall_ns", l->stall_ns);
+        app_put_int(o, "used_experts", l->used);
+        app_put_int(o, "resident", l->resident);
+        json_array_append_new(list, o);
+    }
+    free(layers);
+    return list;
+}
+
+json_t *app_experts_json(moped_model *model) {
+    moped_expert_stats s;
+    json_t *o = json_object(), *prefetch = json_object(), *tiers = json_object();
+    moped_model_experts(model, &s);
+    app_put_int(o, "accesses", s.accesses);
+    app_put_int(o, "hits", s.hits);
+    app_put_int(o, "misses", s.misses);
+    app_put_int(o, "loads", s.loads);
+    app_put_int(o, "disk_bytes", s.disk_bytes);
+    app_put_int(o, "reads_in_flight", s.reads_in_flight);
+    app_put_int(o, "evictions", s.evictions);
+    app_put_int(o, "stall_ns", s.stall_ns);
+    app_put_int(o, "slots", s.slots);
+    app_put_int(o, "resident", s.resident);
+    app_put_int(o, "pages", s.pages);
+    app_put_int(prefetch, "issued", s.prefetch_issued);
+    app_put_int(prefetch, "used", s.prefetch_used);
+    app_put_int(prefetch, "late", s.prefetch_late);
+    app_put_int(prefetch, "wasted_bytes", s.prefetch_wasted_bytes);
+    app_put(o, "prefetch", prefetch);
+    for (int t = 0; t < MOPED_TIER_COUNT; t++) app_put_int(tiers, moped_tier_name((moped_tier)t), s.tier_bytes[t]);
+    app_put(o, "tier_bytes", tiers);
+    app_put(o, "layers", layers_json(model));
     return o;
 }

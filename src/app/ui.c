@@ -79,6 +79,11 @@ static mp_err tell_plan(const moped_options *options) {
     return e;
 }
 
+void app_model_close(moped_model **model) {
+    if (*model && moped_model_save_profile(*model)) fprintf(stderr, "moped: what was learned about the experts is not kept: %s\n", mp_err_text());
+    moped_model_close(model);
+}
+
 mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **out) {
     moped_options o = *options;
     *out = NULL;

@@ -224,6 +224,12 @@ uint32_t mp_pager_get_groups(mp_pager *pager, mp_pager_group_stats *out, uint32_
     return pager->groups;
 }
 
+void mp_pager_get_uses(mp_pager *pager, uint32_t *out) {
+    pthread_mutex_lock(&pager->lock);
+    for (uint32_t p = 0; p < pager->config.pages; p++) out[p] = pager->page[p].uses;
+    pthread_mutex_unlock(&pager->lock);
+}
+
 void mp_pager_reset_stats(mp_pager *pager) {
     pthread_mutex_lock(&pager->lock);
     const mp_pager_stats was = pager->stats;

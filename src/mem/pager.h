@@ -143,4 +143,6 @@ typedef struct mp_pager_group_stats {
 uint32_t mp_pager_get_groups(mp_pager *pager, mp_pager_group_stats *out, uint32_t room);
 void mp_pager_get_stats(mp_pager *pager, mp_pager_stats *out);
 void mp_pager_reset_stats(mp_pager *pager); /* counters only */
+/* How many tokens each page was announced for, out [pages]; goes round at 2^32; resetting the counters does not touch it. */
+void mp_pager_get_uses(mp_pager *pager, uint32_t *out);
 #endif

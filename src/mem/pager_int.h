@@ -37,6 +37,7 @@ typedef struct mp_pager_page {
     uint32_t waiters;    /* threads that wait for it: it is not taken from under them */
     uint32_t wanted;     /* number of the announcement that it waits to be used for; 0: none */
     uint32_t announcer;  /* whose */
+    uint32_t uses;       /* rows that it was announced for; goes round */
     uint8_t  class, state, list;
     uint8_t  cursor;     /* loading: next slice to hand out */
     uint8_t  left;       /* loading: slices that have not landed */

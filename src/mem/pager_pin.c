@@ -245,7 +245,10 @@ mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
     pager->epoch += pager->epoch == UINT32_MAX ? 2 : 1; /* 0 means none */
     pager->config.policy.access(pager->config.policy.self, set);
     add_bound(pager, set);
-    for (uint32_t i = 0; i < n; i++) announce(pager, pages[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        announce(pager, pages[i]);
+        pager->page[pages[i]].uses += set->rows ? set->rows[i] : 1;
+    }
     if (n && !pager->dry) {
         mp_pager_demand(pager, pages, n, false);
         mp_pager_cancel_hints(pager, mp_pager_group_of(pager, pages[0])); /* what the set needs is no hint any more */

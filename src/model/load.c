@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/heat.h"
 #include "model/session.h"
 
 enum { READ_THREADS = 8, BLOCK = 4096 };
@@ -307,6 +308,8 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
         mp_rope_table(&m->config.rope, m->rope_divisors.data, m->inv_freq.data);
     if (!err)
         err = open_kv(m);
+    if (!err)
+        err = mp_heat_open(m);
     if (err)
         return err;
     m->work_bytes = work_bytes;
@@ -424,7 +427,7 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
     if (!err)
         err = mp_model_pager_config(m, &c);
     if (!err)
-        err = mp_policy_open(m->ledger, &(mp_policy_config){ .name = m->opt.policy, .pages = c.pages, .group_pages = c.group_pages }, &c.policy);
+        err = mp_policy_open(m->ledger, &(mp_policy_config){ .name = m->opt.policy, .pages = c.pages, .group_pages = c.group_pages, .heat = mp_heat_counts(m) }, &c.policy);
     if (err)
         return err;
     c.budget_bytes = is_uncached(m) ? cost.least_bytes : budget_bytes;
@@ -436,7 +439,7 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
         err = mp_pager_fill(m->pager, on_progress, &(stage){ m, "experts" });
     if (!err && m->opt.no_paging)
         err = hold_all(m);
-    return err;
+    return err || is_uncached(m) ? err : mp_heat_start(m);
 }
 
 void mp_model_close(mp_model **model)
@@ -444,7 +447,10 @@ void mp_model_close(mp_model **model)
     mp_model *m = *model;
     if (!m)
         return;
+    if (!mp_ledger_dry(m->ledger))
+        mp_heat_save(m); /* who wants to know whether that worked saves before */
     mp_pager_close(&m->pager);
+    mp_heat_close(m);
     mp_file_source_close(&m->source);
     if (mp_ledger_dry(m->ledger) && m->work_bytes)
         mp_ledger_credit(m->ledger, MP_TIER_RAM, MP_OWN_WORK, mp_region_cost(m->work_bytes));

@@ -54,6 +54,7 @@ typedef struct mp_model {
     mp_arena         work;    /* of one forward at a time */
     size_t           work_bytes; /* its capacity; on a dry ledger: what the largest forward took */
     mp_prefetch      prefetch; /* guesses of the next layer's experts */
+    struct mp_heat  *heat;    /* profiles (heat.h); NULL: none is used or kept */
     pthread_mutex_t  lock;    /* held during a forward */
     mp_plan          plan;
 } mp_model;

@@ -7,12 +7,13 @@
 
 enum { PROMPT = 8, ANSWER = 4, READERS = 8 };
 
-static char        dir[] = "/tmp/moped-fault-XXXXXX", paged[64];
+static char        dir[] = "/tmp/moped-fault-XXXXXX", paged[64], profiles[64];
 static tiny_golden golden; /* its ids are the prompt */
 
 typedef struct subject {
     const char *path;
     bool        least;        /* with the least budget, so that experts come and go */
+    const char *profile;      /* read at the start and written at the end; NULL: none */
     int32_t     want[ANSWER]; /* without faults */
 } subject;
 
@@ -21,7 +22,7 @@ typedef struct subject {
 /* The least is asked for anew each time: under a sanitizer a process that has run often holds more. */
 static moped_options options_of(const subject *s)
 {
-    moped_options o = { .path = s->path, .ram_bytes = TINY_ROOM, .threads = 2, .ctx_tok = 32, .batch_tok = 4 };
+    moped_options o = { .path = s->path, .ram_bytes = TINY_ROOM, .threads = 2, .ctx_tok = 32, .batch_tok = 4, .expert_profile = s->profile, .profile_out = s->profile };
     if (s->least)
         o.ram_bytes = tiny_least(s->path, o);
     return o;
@@ -97,10 +98,10 @@ static void walk(const subject *s, wrap_kind kind, int *failed, int *survived)
     }
 }
 
-static bool prepare(const char *path, bool least, subject *out)
+static bool prepare(const char *path, bool least, const char *profile, subject *out)
 {
     bool hit, alive;
-    *out = (subject){ .path = path, .least = least };
+    *out = (subject){ .path = path, .least = least, .profile = profile };
     moped_options o = options_of(out);
     moped_model *m;
     moped_session *s;
@@ -121,7 +122,7 @@ static bool prepare(const char *path, bool least, subject *out)
 
 /* ---- the tests, each for a dense model and for one whose experts come and go ---- */
 
-static subject dense, sparse;
+static subject dense, sparse, warm;
 
 static void check_walk(wrap_kind kind, int least_dense, int least_sparse, int least_survived)
 {
@@ -132,6 +133,11 @@ static void check_walk(wrap_kind kind, int least_dense, int least_sparse, int le
     walk(&sparse, kind, &failed, &survived);
     printf("        experts: %d runs failed, %d sessions went on\n", failed, survived);
     CHECK(failed >= least_sparse && survived >= least_survived);
+    if (kind != WRAP_MEMORY && kind != WRAP_READ)
+        return; /* what a profile adds fails in these two ways */
+    walk(&warm, kind, &failed, &survived);
+    printf("        with a profile: %d runs failed, %d sessions went on\n", failed, survived);
+    CHECK(failed >= least_sparse && survived >= least_survived / 8); /* a page that could not be warmed is read again when it is needed */
 }
 
 TEST(every_allocation_can_fail)
@@ -156,25 +162,25 @@ TEST(every_read_can_find_the_end)
 
 TEST(short_reads_are_no_failure)
 {
-    const subject *both[] = { &dense, &sparse };
-    for (int i = 0; i < 2; i++)
+    const subject *all[] = { &dense, &sparse, &warm };
+    for (int i = 0; i < 3; i++)
         for (int n = 1; n < 8; n++) {
             int32_t out[ANSWER];
             bool hit, alive;
-            moped_options o = options_of(both[i]);
+            moped_options o = options_of(all[i]);
             wrap_fail_from(WRAP_SHORT, n * n);
-            CHECK_EQ(run(both[i], &o, WRAP_SHORT, out, &hit, &alive), MOPED_OK);
-            CHECK(!memcmp(out, both[i]->want, sizeof(out)));
+            CHECK_EQ(run(all[i], &o, WRAP_SHORT, out, &hit, &alive), MOPED_OK);
+            CHECK(!memcmp(out, all[i]->want, sizeof(out)));
         }
 }
 
 TEST(every_allocation_of_a_plan_can_fail)
 {
-    const subject *both[] = { &dense, &sparse };
-    for (int i = 0; i < 2; i++)
+    const subject *all[] = { &dense, &sparse, &warm };
+    for (int i = 0; i < 3; i++)
         for (int n = 1;; n++) {
             moped_plan_info p;
-            moped_options o = options_of(both[i]);
+            moped_options o = options_of(all[i]);
             wrap_fail(WRAP_MEMORY, n);
             moped_status err = moped_plan(&o, &p);
             bool hit = wrap_stop();
@@ -196,8 +202,9 @@ int main(void)
     golden = tiny_golden_read("llama");
     tiny_path("llama", ".gguf", path);
     snprintf(paged, sizeof(paged), "%s/paged.gguf", dir);
+    snprintf(profiles, sizeof(profiles), "%s/profiles/", dir);
     tiny_write_paged(paged);
-    if (prepare(path, false, &dense) && prepare(paged, true, &sparse)) {
+    if (prepare(path, false, NULL, &dense) && prepare(paged, true, NULL, &sparse) && prepare(paged, true, profiles, &warm)) {
         RUN(every_allocation_can_fail);
         RUN(every_mapping_can_fail);
         RUN(every_read_can_fail);
@@ -206,7 +213,8 @@ int main(void)
         RUN(every_allocation_of_a_plan_can_fail);
     }
     tiny_golden_free(&golden);
-    unlink(paged);
-    rmdir(dir);
+    char command[128];
+    snprintf(command, sizeof(command), "rm -r %s", dir);
+    CHECK_EQ(system(command), 0);
     return test_done() || test_now.failures != 0;
 }
