@@ -155,7 +155,7 @@ static void put_metadata(mp_gguf_writer *w, const mp_shape *s, const mp_mix *mix
     if (s->layers == s->all_layers)
         snprintf(name, sizeof(name), "random weights like %s", s->name);
     else
-        snprintf(name, sizeof(name), "random weights like %s, %d layers", s->name, s->layers);
+        snprintf(name, sizeof(name), "random weights like %s, %d layer%s", s->name, s->layers, s->layers == 1 ? "" : "s");
     mp_gguf_put_str(w, "general.architecture", mp_shape_arch(s));
     mp_gguf_put_str(w, "general.type", "model");
     mp_gguf_put_str(w, "general.name", name);

@@ -113,8 +113,8 @@ static void fill_blocks(mp_rng *r, mp_dtype type, double deviation, unsigned cha
     uint16_t m = mp_f16_from_f32((float)(f->min * (double)mp_f16_to_f32(d)));
     fill_bits(r, dst, blocks * bytes);
     for (size_t b = 0; b < blocks; b++, dst += bytes) {
-        uint16_t sign = f->sign ? (uint16_t)((dst[f->scale_at] & 1) << 15) : 0;
-        put_half(dst + f->scale_at, d | sign);
+        uint16_t sign = (uint16_t)(f->sign ? (dst[f->scale_at] & 1) << 15 : 0);
+        put_half(dst + f->scale_at, (uint16_t)(d | sign));
         if (f->min_at >= 0)
             put_half(dst + f->min_at, m);
         if (type == MP_Q6_K)

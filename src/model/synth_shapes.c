@@ -12,7 +12,7 @@
 #define QWEN25(...) QWEN(MP_FAMILY_QWEN2, .ctx = 32768, __VA_ARGS__)
 #define QWEN3(...) QWEN(MP_FAMILY_QWEN3, .head_dim = 128, .vocab = 151936, .ctx = 40960, __VA_ARGS__)
 #define QWEN3MOE(...) QWEN(MP_FAMILY_QWEN3MOE, .ctx = 40960, __VA_ARGS__)
-#define TINY(family_, tokens_, ...) .family = family_, .tokens = tokens_, .layers = 2, .width = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, \
+#define TINY(family_, tokens_, ...) .family = family_, .tokens = tokens_, .layers = 8, .width = 256, .heads = 4, .kv_heads = 2, .head_dim = 64, \
     .ff = 512, .vocab = 768, .ctx = 4096, .rope_base = 1e6f, .eps = 1e-5f, __VA_ARGS__
 
 static const mp_shape SHAPES[] = {
@@ -59,7 +59,8 @@ static const mp_shape SHAPES[] = {
     { "tiny-qwen2moe", TINY(MP_FAMILY_QWEN2MOE, MP_VOCAB_QWEN, .experts = 8, .used = 2, .expert_ff = 352, .shared_ff = 512) },
     { "tiny-qwen3", TINY(MP_FAMILY_QWEN3, MP_VOCAB_QWEN, .tied = true) },
     { "tiny-qwen3moe", TINY(MP_FAMILY_QWEN3MOE, MP_VOCAB_QWEN, .experts = 16, .used = 4, .expert_ff = 256) },
-    { "tiny-olmoe", TINY(MP_FAMILY_OLMOE, MP_VOCAB_OLMO, .experts = 8, .used = 2, .expert_ff = 512) },
+    { "tiny-olmoe", .family = MP_FAMILY_OLMOE, .tokens = MP_VOCAB_OLMO, .layers = 8, .width = 256, .heads = 4, .kv_heads = 4, .head_dim = 64, .ff = 512,
+      .experts = 8, .used = 2, .expert_ff = 512, .vocab = 768, .ctx = 4096, .rope_base = 10000, .eps = 1e-5f }, /* its norms of q and k need as many kv heads */
 };
 
 const mp_shape *mp_shape_at(int i)
