@@ -274,6 +274,32 @@ MOPED_API size_t moped_session_truncate(moped_session *session, size_t n);
 /* The timeline's tokens, for saving. Owned by the session. */
 MOPED_API const int32_t *moped_session_tokens(const moped_session *session, size_t *n);
 
+/* ---- model files with random weights ---- */
+/* To measure what a model will do on this machine before it is downloaded: a GGUF file of its shape, which other engines load too. */
+MOPED_API const char *moped_shape_at(int i);      /* "qwen3-30b-a3b"; NULL past the end */
+MOPED_API const char *moped_synth_type_at(int i); /* "Q4_K_M": mixes of types as llama.cpp names them, the default first; NULL past the end */
+
+typedef struct moped_shape_info {
+    char     name[64], arch[32], type[16];
+    int      layers, all_layers;  /* of the file; of the model that it is like */
+    int      width, experts, experts_used;
+    uint64_t parameters, active_parameters; /* all; without the experts that a token does not use */
+    uint64_t file_bytes;
+} moped_shape_info;
+
+/* name: of the list, or NAME@N for its first N layers. type: NULL for the default. Errors: MOPED_E_USAGE. */
+MOPED_API moped_status moped_shape_find(const char *name, const char *type, moped_shape_info *out);
+
+typedef struct moped_synth_options {
+    const char *shape, *type, *path; /* as above; where to write */
+    uint64_t    seed;                /* the same seed gives the same file */
+    int       (*progress)(void *user, const char *stage, uint64_t done, uint64_t total); /* nonzero cancels. May be NULL */
+    void       *user;
+} moped_synth_options;
+
+/* Writes the file; when it fails there is none. Errors: MOPED_E_USAGE; MOPED_E_FAILED, on a full disk with how much is needed; MOPED_E_CANCELLED. */
+MOPED_API moped_status moped_synth(const moped_synth_options *options);
+
 #ifdef __cplusplus
 }
 #endif

@@ -31,7 +31,7 @@ int app_experts_unpin(app_flags *flags);
 int app_report(int e);
 
 /* ---- signals (signals.c) ---- */
-void app_signals_install(void);  /* Ctrl-C and SIGTERM are remembered; SIGPIPE becomes an error of the write */
+void app_signals_install(void);  /* Ctrl-C and SIGTERM are remembered; SIGPIPE and SIGXFSZ become errors of the write */
 int  app_signal(void);           /* the signal that is waiting, 0: none. Safe anywhere */
 void app_signal_forget(void);    /* Ctrl-C was dealt with; SIGTERM stays */
 
@@ -64,6 +64,8 @@ mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **ou
 
 /* Keeps the run's counts where profile_out says, with a warning on stderr when that fails, and closes. */
 void app_model_close(moped_model **model);
+/* Redraws "load   [####----] 52%  0.9G/1.7G  2.9G/s  ETA 1s   dense weights" on stderr, if ui->bar and not too often; label: "load". */
+void app_ui_bar(app_ui *ui, const char *label, const char *stage, uint64_t done, uint64_t total);
 
 /* "plan   weights 17.3G = ram 7.1G + disk 10.2G | kv ... → fits, at most 5.1 tok/s" without a newline, for people. */
 void app_plan_line(FILE *to, const moped_plan_info *plan);

@@ -11,6 +11,7 @@
 #include "app/bench.h"
 #include "app/doctor/machine.h"
 #include "app/json.h"
+#include "app/like.h"
 #include "app/text.h"
 #include "base/size.h"
 
@@ -105,7 +106,7 @@ static mp_err read_list(const app_flags *flags, app_flag_id id, const char *name
     return *out ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");
 }
 
-static mp_err print_all(const char *path, json_t *runs) {
+static mp_err print_all(const char *path, const app_like *like, json_t *runs) {
     app_machine *m = calloc(1, sizeof *m);
     app_bandwidth known;
     moped_plan_info plan;
@@ -122,6 +123,7 @@ static mp_err print_all(const char *path, json_t *runs) {
     app_put_real(machine, "ram_bps", known.ram_bps);
     app_put_real(machine, "disk_bps", known.disk_bps);
     app_put_text(o, "model", name);
+    app_like_put(like, o);
     app_put(o, "machine", machine);
     app_put(o, "runs", json_incref(runs));
     e = app_json_print(stdout, o);
@@ -168,20 +170,32 @@ static mp_err fill_job(const app_flags *flags, const char *path, app_ui *ui, app
     if (job->options.ctx_tok < need)
         return mp_fail(MP_E_USAGE, "-c %d is too small: these measurements need %d tokens of context", job->options.ctx_tok, need);
     job->options.path = path;
-    app_options_bandwidth(ui, &job->options);
     return MP_OK;
+}
+
+/* What is measured: the file that --like makes, or the model that is named. */
+static mp_err choose_model(const app_flags *flags, app_like *like, char **path) {
+    mp_err e = app_like_open(flags, like);
+    if (e || !like->shape) return e ? e : app_model_path(flags, true, path);
+    *path = strdup(like->path);
+    return *path ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");
 }
 
 int app_bench(app_flags *flags) {
     char *path = NULL;
     app_ui ui;
     app_bench_job job = {0};
+    app_like like;
+    if (app_text(flags, F_LIKE) && strcmp(app_text(flags, F_LIKE), "list") == 0) return app_like_list(flags);
     json_t *runs = json_array();
-    mp_err e = app_model_path(flags, true, &path);
+    mp_err e = choose_model(flags, &like, &path);
     if (!e) e = fill_job(flags, path, &ui, &job);
+    if (!e) e = app_like_make(&like, &ui);
+    if (!e) app_options_bandwidth(&ui, &job.options);
     int code = e ? app_report(e) : run_all(&job, &ui, flags, runs);
     bool worth = code == APP_EXIT_FINE || code == APP_EXIT_NO_FIT;
-    if (!e && worth && app_on(flags, F_JSON) && (e = print_all(path, runs)) != MP_OK) code = app_report(e);
+    if (!e && worth && app_on(flags, F_JSON) && (e = print_all(path, &like, runs)) != MP_OK) code = app_report(e);
+    app_like_close(&like);
     json_decref(runs);
     free(path);
     return code;

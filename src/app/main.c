@@ -20,10 +20,11 @@ static const command COMMANDS[] = {
      "With no MODEL it takes the small one that ships. In the chat, /help lists what it understands.\n"},
     {"plan", APP_PLAN, 1, app_plan, "moped plan MODEL [--ram SIZE] [-c N] [flags]", "what a model will need, where it will go, how fast it can be",
      "Reads the headers of the file and loads nothing. Exit code 3: it does not fit.\n"},
-    {"bench", APP_BENCH, 1, app_bench, "moped bench [MODEL] [-p N] [-n N] [--ram SIZE,...] [-t N,...] [-r N]",
+    {"bench", APP_BENCH, 1, app_bench, "moped bench [MODEL | --like SHAPE] [-p N] [-n N] [--ram SIZE,...] [-t N,...] [-r N]",
      "prefill and decode speed over budgets and threads",
      "Prefill: one forward of N fixed random tokens in an empty context, with the logits of the last. Decode: N tokens after the first,\n"
-     "from an empty context, sampled with a fixed seed. Each is warmed up once and repeated; the median counts.\n"},
+     "from an empty context, sampled with a fixed seed. Each is warmed up once and repeated; the median counts.\n"
+     "--like measures a model that you don't have: its shape with random weights, written to $TMPDIR (or here) and removed again.\n"},
     {"tokenize", APP_TOKENIZE, 1, app_tokenize, "moped tokenize MODEL -p TEXT | -f FILE", "text to token ids", ""},
     {"logits", APP_LOGITS, 1, app_logits, "moped logits MODEL -p TEXT | --tokens 1,2,3 -o OUT.npy", "the logits of every position, as a NumPy file",
      "Keys and values are kept in f32 unless --kv says otherwise.\n"},

@@ -63,6 +63,18 @@ mp_err app_default_model(char **out) {
     return mp_fail(MP_E_USAGE, "no model was named and none came with this moped: give one, as in `moped run model.gguf`");
 }
 
+mp_err app_temp_folder(const char *name, char **out) {
+    const char *parent = getenv("TMPDIR");
+    *out = NULL;
+    if (!parent || !*parent) parent = ".";
+    if (asprintf(out, "%s/%s-XXXXXX", parent, name) < 0) return *out = NULL, mp_fail(MP_E_FAILED, "out of memory");
+    if (mkdtemp(*out)) return MP_OK;
+    mp_err e = mp_fail(MP_E_FAILED, "cannot make a folder in %s: %s", parent, strerror(errno));
+    free(*out);
+    *out = NULL;
+    return e;
+}
+
 static mp_err read_all(FILE *f, const char *path, char **out, size_t *n) {
     char *text = NULL;
     size_t used = 0, room = 0;

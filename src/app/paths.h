@@ -17,6 +17,10 @@ mp_err app_path(app_dir dir, const char *name, int make, char **out);
  * of the installed data folder, else of the demo folder of the sources. Free it. Errors: MP_E_USAGE when there is none. */
 mp_err app_default_model(char **out);
 
+/* A new folder "NAME-XXXXXX" in $TMPDIR, else in the current one, for a file that is too large for /tmp. Free *out, remove the folder.
+ * Errors: MP_E_FAILED. */
+mp_err app_temp_folder(const char *name, char **out);
+
 /* A whole file, or standard input for "-", with a NUL behind its n bytes. Free it. Errors: MP_E_FAILED. */
 mp_err app_read_file(const char *path, char **out, size_t *n);
 

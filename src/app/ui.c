@@ -27,29 +27,32 @@ void app_plan_line(FILE *to, const moped_plan_info *p) {
         fprintf(to, ", at most %.*f tok/s%s", p->bound_tok_s < 100 ? 1 : 0, p->bound_tok_s, p->bandwidth_assumed ? " (bandwidths assumed)" : "");
 }
 
-static void draw_bar(const app_ui *ui, const char *stage, uint64_t done, uint64_t total, uint64_t now) {
+static void draw_bar(const app_ui *ui, const char *label, const char *stage, uint64_t done, uint64_t total) {
     char bar[BAR_WIDTH + 1], a[MP_SIZE_TEXT], b[MP_SIZE_TEXT], c[MP_SIZE_TEXT];
-    double share = total ? (double)done / (double)total : 1, seconds = (double)(now - ui->start_ns) * 1e-9;
+    double share = total ? (double)done / (double)total : 1, seconds = (double)(ui->last_ns - ui->start_ns) * 1e-9;
     int full = (int)(share * BAR_WIDTH);
     double rate = seconds > 0 ? (double)done / seconds : 0;
     for (int i = 0; i < BAR_WIDTH; i++) bar[i] = i < full ? '#' : '-';
     bar[BAR_WIDTH] = '\0';
-    fprintf(stderr, "\rload   [%s] %3.0f%%  %s/%s  %s/s", bar, share * 100, mp_size_format(done, a), mp_size_format(total, b),
+    fprintf(stderr, "\r%-6s [%s] %3.0f%%  %s/%s  %s/s", label, bar, share * 100, mp_size_format(done, a), mp_size_format(total, b),
             mp_size_format((uint64_t)rate, c));
     if (rate > 0) fprintf(stderr, "  ETA %.0fs", (double)(total - done) / rate);
     fprintf(stderr, "   %s\033[K", stage);
     fflush(stderr);
 }
 
-/* The library calls this while it loads; nonzero stops it. */
-static int on_progress(void *user, const char *stage, uint64_t done, uint64_t total) {
-    app_ui *ui = user;
+void app_ui_bar(app_ui *ui, const char *label, const char *stage, uint64_t done, uint64_t total) {
     uint64_t now = mp_now_ns();
-    if (app_signal()) return 1;
-    if (!ui->bar || (done < total && now - ui->last_ns < REDRAW_NS)) return 0;
+    if (!ui->bar || (done < total && now - ui->last_ns < REDRAW_NS)) return;
     ui->last_ns = now;
     ui->bar_drawn = true;
-    draw_bar(ui, stage, done < total ? done : total, total, now);
+    draw_bar(ui, label, stage, done < total ? done : total, total);
+}
+
+/* The library calls this while it loads; nonzero stops it. */
+static int on_progress(void *user, const char *stage, uint64_t done, uint64_t total) {
+    if (app_signal()) return 1;
+    app_ui_bar(user, "load", stage, done, total);
     return 0;
 }
 

@@ -7,6 +7,12 @@
 #include "base/os.h"
 #include "num/dtype.h"
 
+/* ids of value types in the file (formats.md 2.2) */
+enum {
+    MP_GGUF_U8, MP_GGUF_I8, MP_GGUF_U16, MP_GGUF_I16, MP_GGUF_U32, MP_GGUF_I32, MP_GGUF_F32, MP_GGUF_BOOL,
+    MP_GGUF_STRING, MP_GGUF_ARRAY, MP_GGUF_U64, MP_GGUF_I64, MP_GGUF_F64, MP_GGUF_TYPES
+};
+
 typedef struct mp_str { /* bytes, not terminated; owned by the gguf */
     const char *s;
     size_t      n;

@@ -9,12 +9,6 @@
 
 #include "mem/gguf.h"
 
-/* ids of value types in the file (formats.md 2.2) */
-enum {
-    MP_GGUF_U8, MP_GGUF_I8, MP_GGUF_U16, MP_GGUF_I16, MP_GGUF_U32, MP_GGUF_I32, MP_GGUF_F32, MP_GGUF_BOOL,
-    MP_GGUF_STRING, MP_GGUF_ARRAY, MP_GGUF_U64, MP_GGUF_I64, MP_GGUF_F64, MP_GGUF_TYPES
-};
-
 enum { MP_GGUF_SHOWN = 96 };
 /* The bytes of s for a sentence: unprintable ones as '?', long ones cut. Returns buf. */
 const char *mp_gguf_shown(mp_str s, char buf[MP_GGUF_SHOWN]);
