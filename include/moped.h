@@ -139,8 +139,15 @@ MOPED_API void moped_model_memory(moped_model *model, moped_memory *out);
 typedef struct moped_expert_stats {
     uint64_t accesses, hits, misses, disk_bytes, evictions, stall_ns;
     uint32_t slots, resident, pages;
+    uint32_t window_tok;               /* decoded tokens among the last 256: over these are */
+    double   window_hit_rate;          /* the share of hits; 0 when there are none */
 } moped_expert_stats;
 MOPED_API void moped_model_experts(moped_model *model, moped_expert_stats *out);
+/* Ends the file of options.trace. Closing does the same, but cannot say that it failed. MOPED_OK when there is no such file. Errors: the first that
+ * writing it met (the disk was full); the file can be read as far as it got. */
+MOPED_API moped_status moped_model_end_trace(moped_model *model);
+/* Writes the routing of the last 256 tokens as a trace file. Errors: MOPED_E_USAGE (no experts; a file that is no trace), MOPED_E_FAILED. */
+MOPED_API moped_status moped_model_trace(moped_model *model, const char *path);
 MOPED_API moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes); /* a new budget, both ways, at run time */
 
 /* ---- vocabulary ---- */

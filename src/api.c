@@ -8,6 +8,7 @@
 
 #include "model/generate.h"
 #include "model/measure.h"
+#include "model/routing.h"
 #include "model/tmpl/tmpl.h"
 #include "moped.h"
 
@@ -235,7 +236,7 @@ moped_status moped_model_open(const moped_options *options, moped_model **out)
     }
     h->m->opt.log = (mp_log){ 0 }; /* options may be gone when open returns */
     h->m->opt.progress = NULL;
-    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = NULL;
+    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = h->m->opt.trace = h->m->opt.routing = NULL;
     h->vocab.tok = h->m->tok;
     fill_plan(h->m, &h->plan);
     *out = h;
@@ -274,13 +275,34 @@ void moped_model_memory(moped_model *model, moped_memory *out)
     out->owner[MP_OWN_OVERHEAD].peak_bytes = u.peak_bytes > peak ? u.peak_bytes - peak : 0;
 }
 
-void moped_model_experts(moped_model *model, moped_expert_stats *out)
+/* All that costs nothing. */
+static void read_counters(const moped_model *model, moped_expert_stats *out)
 {
     mp_pager_stats s = { 0 };
     if (model->m->pager)
         mp_pager_get_stats(model->m->pager, &s);
     *out = (moped_expert_stats){ .accesses = s.accesses, .hits = s.hits, .misses = s.misses, .disk_bytes = s.load_bytes, .evictions = s.evictions,
                                  .stall_ns = s.wait_ns, .slots = s.slots, .resident = s.resident, .pages = s.pages };
+}
+
+void moped_model_experts(moped_model *model, moped_expert_stats *out)
+{
+    mp_window w = { 0 };
+    read_counters(model, out);
+    if (model->m->recorder)
+        mp_recorder_window(model->m->recorder, &w);
+    out->window_tok = w.tok;
+    out->window_hit_rate = w.accesses ? (double)w.hits / (double)w.accesses : 0;
+}
+
+moped_status moped_model_end_trace(moped_model *model)
+{
+    return model->m->recorder ? mp_recorder_finish(model->m->recorder) : MOPED_OK;
+}
+
+moped_status moped_model_trace(moped_model *model, const char *path)
+{
+    return model->m->recorder ? mp_recorder_save(model->m->recorder, path) : mp_fail(MP_E_USAGE, "this model has no experts, so there is no routing to write down");
 }
 
 moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
@@ -566,7 +588,7 @@ static mp_err stops_of(const moped_session *s, const moped_request *q, mp_stop_s
 static void fill_result(const moped_session *h, const mp_result *r, const moped_expert_stats *before, moped_result *out)
 {
     moped_expert_stats after;
-    moped_model_experts(h->model, &after);
+    read_counters(h->model, &after);
     *out = (moped_result){ .text = h->s->text, .n_text = h->s->n_text, .tokens = h->s->out, .n_tokens = h->s->n_out };
     out->prompt_tokens = (size_t)r->prompt_tokens;
     out->reused_tokens = (size_t)r->reused_tokens;
@@ -593,7 +615,7 @@ moped_status moped_generate(moped_session *session, const moped_request *q, mope
     r.on_token = q->on_token;
     r.on_prefill = q->on_prefill;
     r.user = q->user;
-    moped_model_experts(session->model, &before);
+    read_counters(session->model, &before);
     mp_err err = sampling_of(session, q->sampling, &r.sampling, &bias);
     if (!err)
         err = stops_of(session, q, &stop);

@@ -271,7 +271,7 @@ mp_err mp_trace_open(mp_ledger *ledger, mp_owner owner, const char *path, mp_tra
 }
 
 mp_err mp_trace_make(mp_ledger *ledger, mp_owner owner, mp_trace_shape shape, uint32_t tokens, mp_trace **out) {
-    reader r = {.shape = shape, .flags = MP_MTR_WEIGHTS | MP_MTR_MARKS, .sequences = 1, .tokens = tokens, .name_bytes = 1};
+    reader r = {.shape = shape, .flags = MP_MTR_MARKS, .sequences = 1, .tokens = tokens, .name_bytes = 1};
     *out = NULL;
     if (mp_trace_check_shape(shape, 2)) return mp_fail(MP_E_USAGE, "%s", mp_err_text());
     mp_err err = allocate(ledger, owner, &r, out);

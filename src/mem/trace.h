@@ -43,7 +43,7 @@ typedef struct mp_trace {
 mp_err mp_trace_open(mp_ledger *ledger, mp_owner owner, const char *path, mp_trace **out);
 void   mp_trace_close(mp_trace **trace);
 
-/* An empty one to be filled by hand: one sequence without a name of `tokens` zeroed tokens, with marks and weights. MP_E_USAGE: a shape that cannot be. */
+/* An empty one to be filled by hand: one sequence without a name of `tokens` zeroed tokens, with marks, without weights. MP_E_USAGE: a shape that cannot be. */
 mp_err mp_trace_make(mp_ledger *ledger, mp_owner owner, mp_trace_shape shape, uint32_t tokens, mp_trace **out);
 
 static inline const uint16_t *mp_trace_ids(const mp_trace *t, uint64_t token, uint32_t layer) {
@@ -55,6 +55,8 @@ static inline const uint16_t *mp_trace_weights(const mp_trace *t, uint64_t token
 }
 
 typedef struct mp_trace_writer mp_trace_writer;
+
+#define MP_TRACE_WRITER_BYTES (68u << 10) /* what a writer takes of the ledger, at most */
 
 /* Creates path, or replaces it when it is empty or a trace (anything else is refused: it may be a model). Buffered (64 KiB, charged WORK); nothing is
  * written before the buffer is full or the writer ends. The first error that writing meets is kept: from then on nothing is written, and every call

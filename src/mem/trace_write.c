@@ -27,6 +27,8 @@ struct mp_trace_writer {
     unsigned char  buffer[BUFFER_BYTES];
 };
 
+static_assert(sizeof(mp_trace_writer) + 256 <= MP_TRACE_WRITER_BYTES, "with the hidden head of the ledger's blocks");
+
 /* Keeps the first error; the sentence is set again by every call after it. */
 static mp_err keep(mp_trace_writer *w, mp_err err) {
     if (err && !w->err) {

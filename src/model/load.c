@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/routing.h"
 #include "model/session.h"
 
 enum { READ_THREADS = 8, BLOCK = 4096 };
@@ -307,6 +308,8 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
         mp_rope_table(&m->config.rope, m->rope_divisors.data, m->inv_freq.data);
     if (!err)
         err = open_kv(m);
+    if (!err)
+        err = mp_model_open_routing(m);
     if (err)
         return err;
     m->work_bytes = work_bytes;
@@ -444,6 +447,8 @@ void mp_model_close(mp_model **model)
     mp_model *m = *model;
     if (!m)
         return;
+    mp_recorder_close(&m->recorder);
+    mp_routing_close(&m->routing);
     mp_pager_close(&m->pager);
     mp_file_source_close(&m->source);
     if (mp_ledger_dry(m->ledger) && m->work_bytes)

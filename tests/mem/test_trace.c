@@ -367,7 +367,7 @@ TEST(an_empty_one_to_fill) {
     mp_trace *t;
     CHECK_OK(mp_trace_make(ledger, MP_OWN_WORK, (mp_trace_shape){3, 500, 4}, 10, &t));
     REQUIRE(t);
-    CHECK(t->tokens == 10 && t->sequences == 1 && t->seq[0].tokens == 10 && t->ids && t->weights && t->prefill && !*t->seq[0].name);
+    CHECK(t->tokens == 10 && t->sequences == 1 && t->seq[0].tokens == 10 && t->ids && !t->weights && t->prefill && !*t->seq[0].name);
     t->ids[10 * 3 * 4 - 1] = 499;
     CHECK_EQ(mp_trace_ids(t, 9, 2)[3], 499);
     mp_trace_close(&t);
