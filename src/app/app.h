@@ -55,6 +55,8 @@ void app_options_bandwidth(app_ui *ui, moped_options *options);
 
 /* Plans, says so, and loads with a bar and a ready line on stderr (when ui->show). Errors: as moped_model_open. */
 mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **out);
+/* Closes it, and says on stderr when the trace of --trace could not be written: a warning, never an error. This thread's sentence stays. NULL is fine. */
+void app_model_close(moped_model **model);
 
 /* "plan   weights 17.3G = ram 7.1G + disk 10.2G | kv ... → fits, at most 5.1 tok/s" without a newline, for people. */
 void app_plan_line(FILE *to, const moped_plan_info *plan);

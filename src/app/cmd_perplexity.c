@@ -137,7 +137,7 @@ int app_perplexity(app_flags *flags) {
         e = app_model_open(&options, &ui, &model);
     }
     if (!e) e = measure(flags, model, text, n);
-    moped_model_close(&model);
+    app_model_close(&model);
     free(text);
     free(path);
     return app_report(e);

@@ -51,7 +51,7 @@ static mp_err open_runner(app_runner *r, const moped_options *options, app_ui *u
 static void close_runner(app_runner *r) {
     app_chat_close(&r->chat);
     moped_session_close(&r->session);
-    moped_model_close(&r->model);
+    app_model_close(&r->model);
     free(r->bias);
 }
 

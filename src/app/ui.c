@@ -93,3 +93,11 @@ mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **ou
     ui->bar_drawn = false;
     return e;
 }
+
+void app_model_close(moped_model **model) {
+    char sentence[1024]; /* of an error that the command is about to report */
+    snprintf(sentence, sizeof sentence, "%s", mp_err_text());
+    if (*model && moped_model_end_trace(*model)) fprintf(stderr, "moped: %s\n", moped_error());
+    moped_model_close(model);
+    mp_fail(MP_E_FAILED, "%s", sentence);
+}
