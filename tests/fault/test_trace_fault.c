@@ -1,6 +1,6 @@
-/* Traces when the system fails: the N-th allocation, read and write, for every N. The model never hears of it but by an error code; the file is readable. */
+/* Traces and routing when the system fails: the N-th allocation, read and write, for every N. The model never hears of it but by an error code; the file is readable. */
 #include "fault/wrap.h"
-#include "mem/trace.h"
+#include "model/routing.h"
 #include "test.h"
 
 static char dir[] = "/tmp/moped-trace-XXXXXX", path[64];
@@ -100,6 +100,39 @@ TEST(every_allocation_of_the_writer_can_fail) {
     CHECK_EQ(mp_ledger_used(ledger, MP_TIER_RAM), 0);
 }
 
+/* What a model opens for routing: with the file, for following one, for looking at the window. */
+static mp_err open_all(void) {
+    mp_recorder *recorder = NULL;
+    mp_routing *routing = NULL;
+    mp_trace *window = NULL;
+    char other[80];
+    snprintf(other, sizeof other, "%s.new", path);
+    mp_err err = mp_routing_open(ledger, path, shape, &routing);
+    if (!err) err = mp_recorder_open(ledger, shape, 16, other, &recorder);
+    if (!err) err = mp_recorder_export(recorder, true, &window);
+    if (!err) err = mp_recorder_save(recorder, path);
+    mp_trace_close(&window);
+    mp_recorder_close(&recorder);
+    mp_routing_close(&routing);
+    unlink(other);
+    return err;
+}
+
+TEST(every_allocation_of_the_router_can_fail) {
+    for (int n = 1;; n++) {
+        CHECK_OK(write_all());
+        wrap_fail(WRAP_MEMORY, n);
+        mp_err err = open_all();
+        bool hit = wrap_stop();
+        CHECK_EQ(err, hit ? MP_E_FAILED : MP_OK);
+        CHECK_EQ(mp_ledger_used(ledger, MP_TIER_RAM), 0);
+        if (!hit) {
+            CHECK(n > 15);
+            return;
+        }
+    }
+}
+
 int main(void) {
     if (!mkdtemp(dir) || mp_ledger_open(false, &ledger)) return 1;
     snprintf(path, sizeof path, "%s/t.mtr", dir);
@@ -107,6 +140,7 @@ int main(void) {
     RUN(short_writes_are_no_failure);
     RUN(every_read_and_allocation_of_the_reader_can_fail);
     RUN(every_allocation_of_the_writer_can_fail);
+    RUN(every_allocation_of_the_router_can_fail);
     unlink(path);
     rmdir(dir);
     mp_ledger_close(&ledger);

@@ -334,6 +334,27 @@ TEST(replaced_choices_give_the_same_logits_however_they_are_computed)
     free(plain);
 }
 
+TEST(a_second_run_of_a_session_goes_on_in_the_trace)
+{
+    float *run[4] = { 0 };
+    make_trace((mp_trace_shape){ 3, 8, 2 }, 20, 30, false);
+    for (int i = 0; i < 4; i += 2) { /* two models, two runs each */
+        moped_model *m;
+        moped_session *s = NULL;
+        REQUIRE(!moped_model_open(&(moped_options){ .path = paged, .ram_bytes = TINY_ROOM, .threads = 2, .routing = made_path, .batch_tok = 5 + i }, &m));
+        CHECK_OK(moped_session_open(m, 0, &s));
+        run[i] = tiny_session_logits(s, 264, ids, TOKENS);
+        run[i + 1] = tiny_session_logits(s, 264, ids, TOKENS);
+        moped_session_close(&s);
+        moped_model_close(&m);
+    }
+    REQUIRE(run[0] && run[1] && run[2] && run[3]);
+    CHECK(memcmp(run[0], run[1], TOKENS * 264 * sizeof(float)) != 0);
+    CHECK(!memcmp(run[0], run[2], TOKENS * 264 * sizeof(float)) && !memcmp(run[1], run[3], TOKENS * 264 * sizeof(float)));
+    for (int i = 0; i < 4; i++)
+        free(run[i]);
+}
+
 /* One timeline's choices [tok][layers][k], computed in batches of `batch`. */
 static int32_t *choices(mp_routing *r, mp_trace_shape s, const void *kv, int tok, int batch)
 {
@@ -558,6 +579,7 @@ int main(void)
     RUN(what_cannot_be_followed_or_recorded_is_said);
     RUN(the_window_is_the_end_of_the_file_and_is_counted);
     RUN(replaced_choices_give_the_same_logits_however_they_are_computed);
+    RUN(a_second_run_of_a_session_goes_on_in_the_trace);
     RUN(choices_of_any_shape);
     RUN(a_model_smaller_than_what_it_chooses_from_one_layer);
     RUN(locality_is_the_traces_own);
