@@ -148,6 +148,8 @@ typedef struct moped_expert_stats { /* since loading; zeros when the model has n
     uint64_t prefetch_issued, prefetch_used, prefetch_late; /* guesses; resident when they were needed; still being read then */
     uint64_t prefetch_wasted_bytes;    /* of guesses that left before they were ever used */
     uint64_t tier_bytes[MOPED_TIER_COUNT]; /* where the experts' bytes are found now: resident ones in RAM, the others on disk */
+    uint32_t window_tok;               /* decoded tokens among the last 256: over these are */
+    double   window_hit_rate;          /* the share of hits; 0 when there are none */
 } moped_expert_stats;
 MOPED_API void moped_model_experts(moped_model *model, moped_expert_stats *out);
 
@@ -161,6 +163,11 @@ MOPED_API int moped_model_expert_layers(moped_model *model, moped_expert_layer *
 /* Adds what was counted since the last call to options.profile_out; closing does the same, but cannot say that it failed. MOPED_OK when there is
  * nothing to do. Errors: MOPED_E_FAILED (cannot be written: the file is as it was); MOPED_E_USAGE, MOPED_E_MODEL (something else is there now). */
 MOPED_API moped_status moped_model_save_profile(moped_model *model);
+/* Ends the file of options.trace. Closing does the same, but cannot say that it failed. MOPED_OK when there is no such file. Errors: the first that
+ * writing it met (the disk was full); the file can be read as far as it got. */
+MOPED_API moped_status moped_model_end_trace(moped_model *model);
+/* Writes the routing of the last 256 tokens as a trace file. Errors: MOPED_E_USAGE (no experts; a file that is no trace), MOPED_E_FAILED. */
+MOPED_API moped_status moped_model_trace(moped_model *model, const char *path);
 MOPED_API moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes); /* a new budget, both ways, at run time */
 
 /* ---- profiles: how often each expert was used, and which must stay in memory ---- */

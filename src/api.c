@@ -9,6 +9,7 @@
 #include "model/generate.h"
 #include "model/heat.h"
 #include "model/measure.h"
+#include "model/routing.h"
 #include "model/tmpl/tmpl.h"
 #include "moped.h"
 
@@ -236,7 +237,7 @@ moped_status moped_model_open(const moped_options *options, moped_model **out)
     }
     h->m->opt.log = (mp_log){ 0 }; /* options may be gone when open returns */
     h->m->opt.progress = NULL;
-    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = h->m->opt.profile = h->m->opt.profile_out = NULL;
+    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = h->m->opt.profile = h->m->opt.profile_out = h->m->opt.trace = h->m->opt.routing = NULL;
     h->vocab.tok = h->m->tok;
     fill_plan(h->m, &h->plan);
     *out = h;
@@ -324,6 +325,11 @@ void moped_model_experts(moped_model *model, moped_expert_stats *out)
         out->tier_bytes[MOPED_TIER_DISK] += bytes * (experts - resident);
     }
     free(g);
+    mp_window w = { 0 };
+    if (m->recorder)
+        mp_recorder_window(m->recorder, &w);
+    out->window_tok = w.tok;
+    out->window_hit_rate = w.accesses ? (double)w.hits / (double)w.accesses : 0;
 }
 
 int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int room)
@@ -351,6 +357,16 @@ int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int r
 moped_status moped_model_save_profile(moped_model *model)
 {
     return mp_heat_save(model->m);
+}
+
+moped_status moped_model_end_trace(moped_model *model)
+{
+    return model->m->recorder ? mp_recorder_finish(model->m->recorder) : MOPED_OK;
+}
+
+moped_status moped_model_trace(moped_model *model, const char *path)
+{
+    return model->m->recorder ? mp_recorder_save(model->m->recorder, path) : mp_fail(MP_E_USAGE, "this model has no experts, so there is no routing to write down");
 }
 
 moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)

@@ -61,8 +61,8 @@ mp_err app_profiles(char **out);
 
 /* Plans, says so, and loads with a bar and a ready line on stderr (when ui->show). Errors: as moped_model_open. */
 mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **out);
-
-/* Keeps the run's counts where profile_out says, with a warning on stderr when that fails, and closes. */
+/* Closes it, and says on stderr when its counts could not be kept where profile_out says, or the trace of --trace not be written: warnings, never an
+ * error. This thread's sentence stays. NULL is fine. */
 void app_model_close(moped_model **model);
 /* Redraws "load   [####----] 52%  0.9G/1.7G  2.9G/s  ETA 1s   dense weights" on stderr, if ui->bar and not too often; label: "load". */
 void app_ui_bar(app_ui *ui, const char *label, const char *stage, uint64_t done, uint64_t total);

@@ -1,8 +1,12 @@
 /* Measures one budget with one number of threads, in a process of its own (the peak of memory is a process's).
  *
+ *   cold     the first tokens that the process decodes, reported apart: the cache of experts is as loading left it
  *   prefill  n_prompt fixed pseudo-random tokens in an empty context, and the logits of the last: what llama-bench calls pp
  *   decode   from an empty context, the begin token, then n_gen tokens after the first one: llama-bench's tg. The tokens are sampled
- *            with a fixed seed: greedy text falls into loops, whose few experts would flatter the cache. */
+ *            with a fixed seed: greedy text falls into loops, whose few experts would flatter the cache.
+ *
+ * Decode comes first, so that its first run, which counts for nothing else, is cold. Every run begins in an empty context; with --routing it goes on in
+ * the trace where the one before ended. */
 #include "app/bench.h"
 
 #include <stdlib.h>
@@ -10,15 +14,35 @@
 
 #include "app/json.h"
 #include "app/plan_json.h"
+#include "base/os.h"
 
-enum { SEED = 42, TOP_K = 40 };
+enum { SEED = 42, TOP_K = 40, COLD_TOKENS = 16 };
 
 typedef struct sample {
     uint64_t ns, accesses, hits, disk_bytes;
 } sample;
 
+/* The first tokens of a generation, timed from the first one on, as decode is. */
+typedef struct watch {
+    moped_model       *model;
+    int                most, seen;   /* tokens to time; tokens that came, the first one too */
+    uint64_t           since_ns;
+    moped_expert_stats since;
+    sample             sum;          /* of those that were timed */
+} watch;
+
 static int on_token(void *user, int32_t token, const char *text, size_t n) {
-    (void)user, (void)token, (void)text, (void)n;
+    watch *w = user;
+    (void)token, (void)text, (void)n;
+    if (w && w->seen <= w->most) {
+        uint64_t now = mp_now_ns();
+        moped_expert_stats s;
+        if (w->seen == 0 || w->seen == w->most) moped_model_experts(w->model, &s);
+        if (w->seen == w->most)
+            w->sum = (sample){now - w->since_ns, s.accesses - w->since.accesses, s.hits - w->since.hits, s.disk_bytes - w->since.disk_bytes};
+        if (w->seen == 0) w->since = s, w->since_ns = mp_now_ns();
+        w->seen++;
+    }
     return app_signal() != 0;
 }
 
@@ -38,15 +62,15 @@ static int32_t *prompt_ids(int n, int vocab) {
     return ids;
 }
 
-/* Generates `most` tokens after ids[n] in an empty session. */
-static mp_err generate(moped_session *session, const int32_t *ids, int n, int most, moped_result *out) {
+/* Generates `most` tokens after ids[n] in an empty session; cold may be NULL. */
+static mp_err generate(moped_session *session, const int32_t *ids, int n, int most, watch *cold, moped_result *out) {
     moped_sampling sampling;
     moped_sampling_default(NULL, &sampling);
     sampling.temperature = 1;
     sampling.top_k = TOP_K;
     sampling.seed = SEED;
     moped_request request = {.tokens = ids, .n_tokens = (size_t)n, .max_tokens = most, .sampling = &sampling, .ignore_eos = true,
-                             .on_token = on_token, .on_prefill = on_prefill};
+                             .on_token = on_token, .on_prefill = on_prefill, .user = cold};
     moped_session_truncate(session, 0);
     mp_err e = moped_generate(session, &request, out);
     if (!e && app_signal()) e = mp_fail(MP_E_CANCELLED, "stopped");
@@ -60,14 +84,15 @@ static int by_time(const void *a, const void *b) {
     return (x->ns > y->ns) - (x->ns < y->ns);
 }
 
-/* Runs once to warm up, then `repeats` times; *median is the sample in the middle (the lower one of two). */
-static mp_err repeat(moped_session *session, const app_bench_job *job, const int32_t *ids, bool decode, sample *median) {
+/* Runs once to warm up (which is watched when that is asked for, by decode), then `repeats` times; *median is the sample in the middle (the lower one of two). */
+static mp_err repeat(moped_session *session, const app_bench_job *job, const int32_t *ids, watch *cold, sample *median) {
     sample *samples = calloc((size_t)job->repeats, sizeof *samples);
+    bool decode = cold != NULL;
     mp_err e = samples ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");
     *median = (sample){0};
     for (int r = -1; !e && r < job->repeats; r++) {
         moped_result x;
-        e = generate(session, ids, decode ? 1 : job->n_prompt, decode ? job->n_gen + 1 : 1, &x);
+        e = generate(session, ids, decode ? 1 : job->n_prompt, decode ? job->n_gen + 1 : 1, r < 0 ? cold : NULL, &x);
         if (!e && r >= 0) samples[r] = (sample){decode ? x.decode_ns : x.prefill_ns, x.expert_accesses, x.expert_hits, x.disk_bytes};
     }
     if (!e) {
@@ -82,10 +107,30 @@ static double rate(int tokens, uint64_t ns) {
     return ns > 0 ? (double)tokens * 1e9 / (double)ns : 0;
 }
 
-static json_t *run_json(const app_bench_job *job, moped_model *model, const sample *prefill, const sample *decode) {
+/* What one process measured. */
+typedef struct figures {
+    sample prefill, decode, cold;
+} figures;
+
+static double share(const sample *s) {
+    return s->accesses ? (double)s->hits / (double)s->accesses : 1;
+}
+
+static int cold_tokens(const app_bench_job *job) {
+    return job->n_gen < COLD_TOKENS ? job->n_gen : COLD_TOKENS;
+}
+
+static void put_cold(json_t *o, const app_bench_job *job, const sample *cold) {
+    app_put_int(o, "cold_tokens", (uint64_t)cold_tokens(job));
+    app_put_real(o, "cold_tok_s", rate(cold_tokens(job), cold->ns));
+    app_put_real(o, "cold_hit_rate", share(cold));
+    app_put_int(o, "cold_disk_bytes", cold->disk_bytes);
+}
+
+static json_t *run_json(const app_bench_job *job, moped_model *model, const figures *f) {
     const moped_plan_info *plan = moped_model_plan(model);
-    const sample *s = job->n_gen > 0 ? decode : prefill; /* whose experts are reported */
-    double decoded = rate(job->n_gen, decode->ns);
+    const sample *s = job->n_gen > 0 ? &f->decode : &f->prefill; /* whose experts are reported */
+    double decoded = rate(job->n_gen, f->decode.ns);
     moped_memory m;
     json_t *o = json_object();
     moped_model_memory(model, &m);
@@ -95,29 +140,33 @@ static json_t *run_json(const app_bench_job *job, moped_model *model, const samp
     app_put_int(o, "plan_peak_bytes", m.plan_peak_bytes);
     app_put_int(o, "threads", (uint64_t)plan->threads);
     app_put_int(o, "prompt_tokens", (uint64_t)job->n_prompt);
-    app_put_real(o, "prefill_tok_s", rate(job->n_prompt, prefill->ns));
+    app_put_real(o, "prefill_tok_s", rate(job->n_prompt, f->prefill.ns));
     app_put_int(o, "decode_tokens", (uint64_t)job->n_gen);
     app_put_real(o, "decode_tok_s", decoded);
+    put_cold(o, job, &f->cold);
+    if (job->options.routing) app_put_text(o, "routing", job->options.routing);
     app_put_real(o, "bound_tok_s", plan->bound_tok_s);
     app_put_real(o, "bound_fraction", plan->bound_tok_s > 0 ? decoded / plan->bound_tok_s : 0);
     app_put_bool(o, "bound_assumed", plan->bandwidth_assumed);
     app_put_int(o, "expert_accesses", s->accesses);
     app_put_int(o, "expert_hits", s->hits);
-    app_put_real(o, "hit_rate", s->accesses ? (double)s->hits / (double)s->accesses : 1);
+    app_put_real(o, "hit_rate", share(s));
     app_put_int(o, "disk_bytes", s->disk_bytes);
     app_put(o, "experts", app_experts_json(model)); /* since loading, the warm-up too */
     app_put(o, "owners", app_owners_json(&m));
     return o;
 }
 
-static mp_err measure(const app_bench_job *job, moped_model *model, sample *prefill, sample *decode) {
+static mp_err measure(const app_bench_job *job, moped_model *model, figures *f) {
     const moped_vocab *vocab = moped_model_vocab(model);
     int32_t bos = vocab ? moped_vocab_bos(vocab) : -1, first = bos >= 0 ? bos : 0;
     int32_t *ids = prompt_ids(job->n_prompt, moped_model_plan(model)->model.vocab);
     moped_session *session = NULL;
     mp_err e = ids ? moped_session_open(model, 0, &session) : mp_fail(MP_E_FAILED, "out of memory");
-    if (!e && job->n_prompt > 0) e = repeat(session, job, ids, false, prefill);
-    if (!e && job->n_gen > 0) e = repeat(session, job, &first, true, decode);
+    watch cold = {.model = model, .most = cold_tokens(job)};
+    if (!e && job->n_gen > 0) e = repeat(session, job, &first, &cold, &f->decode);
+    if (!e && job->n_prompt > 0) e = repeat(session, job, ids, NULL, &f->prefill);
+    f->cold = cold.sum;
     moped_session_close(&session);
     free(ids);
     return e;
@@ -125,7 +174,7 @@ static mp_err measure(const app_bench_job *job, moped_model *model, sample *pref
 
 mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
     moped_model *model = NULL;
-    sample prefill = {0}, decode = {0};
+    figures f = {0};
     *out = NULL;
     mp_err e = app_model_open(&job->options, ui, &model);
     if (e == MOPED_E_BUDGET) {
@@ -136,8 +185,8 @@ mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
         app_put_text(*out, "error", mp_err_text());
         return MP_OK;
     }
-    if (!e) e = measure(job, model, &prefill, &decode);
-    if (!e) *out = run_json(job, model, &prefill, &decode);
-    moped_model_close(&model);
+    if (!e) e = measure(job, model, &f);
+    if (!e) *out = run_json(job, model, &f);
+    app_model_close(&model);
     return e;
 }

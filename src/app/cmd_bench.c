@@ -71,7 +71,8 @@ static void print_head(const app_bench_job *job) {
     char pp[32], tg[32];
     snprintf(pp, sizeof pp, "pp%d tok/s", job->n_prompt);
     snprintf(tg, sizeof tg, "tg%d tok/s", job->n_gen);
-    printf("%8s %8s %8s %4s %12s %12s %10s %6s %7s %9s\n", "budget", "peak", "plan", "t", pp, tg, "bound", "of it", "hits", "disk/run");
+    if (job->options.routing) printf("routing: the choices of %s in place of the router's; what the model answers is nonsense\n", job->options.routing);
+    printf("%8s %8s %8s %4s %12s %12s %12s %10s %6s %7s %9s\n", "budget", "peak", "plan", "t", pp, tg, "cold tok/s", "bound", "of it", "hits", "disk/run");
     fflush(stdout);
 }
 
@@ -88,9 +89,9 @@ static void print_row(const json_t *run) {
     if (!json_is_true(json_object_get(run, "fits"))) {
         printf("%8s %s\n", mp_size_format(whole(run, "ram_budget_bytes"), a), json_string_value(json_object_get(run, "error")));
     } else {
-        printf("%8s %8s %8s %4d %12.2f %12.2f %10.2f %5.0f%% %6.1f%% %9s%s\n", mp_size_format(whole(run, "ram_budget_bytes"), a),
+        printf("%8s %8s %8s %4d %12.2f %12.2f %12.2f %10.2f %5.0f%% %6.1f%% %9s%s\n", mp_size_format(whole(run, "ram_budget_bytes"), a),
                mp_size_format(whole(run, "ram_peak_bytes"), b), mp_size_format(whole(run, "plan_peak_bytes"), c), (int)whole(run, "threads"),
-               real(run, "prefill_tok_s"), real(run, "decode_tok_s"), real(run, "bound_tok_s"), 100 * real(run, "bound_fraction"),
+               real(run, "prefill_tok_s"), real(run, "decode_tok_s"), real(run, "cold_tok_s"), real(run, "bound_tok_s"), 100 * real(run, "bound_fraction"),
                100 * real(run, "hit_rate"), mp_size_format(whole(run, "disk_bytes"), d),
                json_is_true(json_object_get(run, "bound_assumed")) ? "  (bound: bandwidths assumed)" : "");
     }
@@ -139,6 +140,8 @@ static int run_all(app_bench_job *job, app_ui *ui, const app_flags *flags, json_
     bool table = !app_on(flags, F_JSON);
     mp_err e = read_list(flags, F_BENCH_RAM, "--ram", &budgets, &n_budgets);
     if (!e) e = read_list(flags, F_BENCH_THREADS, "--threads", &threads, &n_threads);
+    if (!e && job->options.trace && n_budgets * n_threads > 1)
+        e = mp_fail(MP_E_USAGE, "--trace records one measurement, and these are %d: give one --ram and one -t", n_budgets * n_threads);
     if (!e && table) print_head(job);
     for (int i = 0; !e && code == APP_EXIT_FINE && i < n_budgets * n_threads; i++) {
         json_t *run = NULL;

@@ -73,7 +73,7 @@ static mp_err compute(const moped_options *options, app_ui *ui, const app_ids *i
     if (!e) e = moped_logits(session, ids->ids, ids->n, 0, on_logits, w);
     if (w->failed) e = mp_fail(MP_E_FAILED, "cannot write the logits: %s", strerror(errno));
     moped_session_close(&session);
-    moped_model_close(&model);
+    app_model_close(&model);
     return e;
 }
 

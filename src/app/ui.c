@@ -82,11 +82,6 @@ static mp_err tell_plan(const moped_options *options) {
     return e;
 }
 
-void app_model_close(moped_model **model) {
-    if (*model && moped_model_save_profile(*model)) fprintf(stderr, "moped: what was learned about the experts is not kept: %s\n", mp_err_text());
-    moped_model_close(model);
-}
-
 mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **out) {
     moped_options o = *options;
     *out = NULL;
@@ -100,4 +95,13 @@ mp_err app_model_open(const moped_options *options, app_ui *ui, moped_model **ou
     if (!e && ui->show) ready_line(*out, ui, o.io ? o.io : "pread:8");
     ui->bar_drawn = false;
     return e;
+}
+
+void app_model_close(moped_model **model) {
+    char sentence[1024]; /* of an error that the command is about to report */
+    snprintf(sentence, sizeof sentence, "%s", mp_err_text());
+    if (*model && moped_model_save_profile(*model)) fprintf(stderr, "moped: what was learned about the experts is not kept: %s\n", moped_error());
+    if (*model && moped_model_end_trace(*model)) fprintf(stderr, "moped: %s\n", moped_error());
+    moped_model_close(model);
+    mp_fail(MP_E_FAILED, "%s", sentence);
 }

@@ -19,7 +19,11 @@ typedef struct mp_batch {
     const mp_segment *seg;  /* contiguous runs that cover the rows in order */
     int64_t           n_tok;
     int               n_seg;
+    bool              decode; /* each segment is one token that follows an answer's last */
 } mp_batch;
+
+typedef struct mp_routing mp_routing;   /* model/routing.h */
+typedef struct mp_recorder mp_recorder;
 
 typedef struct mp_fwd {
     mp_dev          *dev;
@@ -28,6 +32,8 @@ typedef struct mp_fwd {
     mp_pager        *pager; /* NULL: experts are resident tensors */
     const mp_config *config;
     const mp_batch  *batch;
+    mp_routing      *routing;  /* replaces the routers' choices; NULL: they count */
+    mp_recorder     *recorder; /* sees them; NULL: nobody does */
     mp_tensor        pos, inv_freq; /* i32[T], f32[R/2] */
     mp_tensor        residual;      /* x[T,D] that the layer's experts will be added to: what the next layer's router is guessed from */
     struct mp_prefetch *prefetch;   /* NULL: no guesses */

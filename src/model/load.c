@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "model/heat.h"
+#include "model/routing.h"
 #include "model/session.h"
 
 enum { READ_THREADS = 8, BLOCK = 4096 };
@@ -310,6 +311,8 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
         err = open_kv(m);
     if (!err)
         err = mp_heat_open(m);
+    if (!err)
+        err = mp_model_open_routing(m);
     if (err)
         return err;
     m->work_bytes = work_bytes;
@@ -449,6 +452,8 @@ void mp_model_close(mp_model **model)
         return;
     if (!mp_ledger_dry(m->ledger))
         mp_heat_save(m); /* who wants to know whether that worked saves before */
+    mp_recorder_close(&m->recorder);
+    mp_routing_close(&m->routing);
     mp_pager_close(&m->pager);
     mp_heat_close(m);
     mp_file_source_close(&m->source);

@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include "model/routing.h"
+
 static void kv_tile(const void *kv, int layer, int64_t pos, mp_kv_tile *out)
 {
     mp_kv_tile_at(kv, layer, pos, out);
@@ -10,12 +12,27 @@ mp_segment mp_segment_of(mp_kv *kv, int32_t row, int32_t n)
     return (mp_segment){ .row = row, .n = n, .pos = mp_kv_len(kv), .kv = kv, .dtype = mp_kv_get_config(kv)->dtype, .tile = kv_tile };
 }
 
+mp_err mp_model_open_routing(mp_model *m)
+{
+    const mp_config *c = &m->config;
+    const mp_model_options *o = &m->opt;
+    if (!m->binder.pages || o->train)
+        return o->trace || o->routing ? mp_fail(MP_E_USAGE, "this model has no experts that are routed to here, so there is no trace to %s", o->routing ? "follow" : "record") : MP_OK;
+    mp_trace_shape shape = { m->binder.pages / (uint32_t)c->experts, (uint32_t)c->experts, (uint32_t)c->experts_used };
+    mp_err err = o->routing ? mp_routing_open(m->ledger, o->routing, shape, &m->routing) : MP_OK;
+    return err ? err : mp_recorder_open(m->ledger, shape, o->batch_tok, o->trace, &m->recorder);
+}
+
 mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_forward *out)
 {
     pthread_mutex_lock(&m->lock);
     mp_fwd f = { .dev = m->dev, .arena = &m->work, .tape = tape, .pager = m->pager, .config = &m->config, .batch = batch };
     f.prefetch = &m->prefetch;
+    f.routing = m->routing;
+    f.recorder = m->recorder;
     *out = (mp_forward){ .f = f, .mark = mp_arena_mark(&m->work), .since_ns = mp_now_ns() };
+    if (f.routing)
+        mp_routing_begin(f.routing, batch);
     out->f.pos = mp_tensor_1d((void *)(uintptr_t)batch->pos, MP_I32, batch->n_tok);
     out->f.inv_freq = m->inv_freq;
     out->x = mp_embed(&out->f, m->embd, mp_tensor_1d((void *)(uintptr_t)batch->ids, MP_I32, batch->n_tok));
@@ -38,10 +55,25 @@ mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp
     return f->err;
 }
 
+/* Everything was computed: what was chosen counts. */
+static void commit(const mp_fwd *f)
+{
+    mp_pager_stats st = { 0 };
+    if (f->err || f->dev->dry)
+        return;
+    if (f->routing)
+        mp_routing_commit(f->routing, f->batch);
+    if (f->recorder && f->pager)
+        mp_pager_get_stats(f->pager, &st);
+    if (f->recorder)
+        mp_recorder_commit(f->recorder, f->batch, st.accesses, st.hits);
+}
+
 void mp_forward_end(mp_model *m, mp_forward *fw)
 {
     if (!fw->f.err)
         mp_prefetch_took(&m->prefetch, fw->f.batch->n_tok, mp_now_ns() - fw->since_ns);
+    commit(&fw->f);
     mp_arena_rewind(&m->work, fw->mark);
     pthread_mutex_unlock(&m->lock);
 }

@@ -55,6 +55,8 @@ typedef struct mp_model {
     size_t           work_bytes; /* its capacity; on a dry ledger: what the largest forward took */
     mp_prefetch      prefetch; /* guesses of the next layer's experts */
     struct mp_heat  *heat;    /* profiles (heat.h); NULL: none is used or kept */
+    mp_routing      *routing; /* a trace in place of the routers' choices; NULL: none */
+    mp_recorder     *recorder; /* NULL: no experts, or training */
     pthread_mutex_t  lock;    /* held during a forward */
     mp_plan          plan;
 } mp_model;
@@ -69,6 +71,7 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
 /* The steps of loading, run by both, in this order (load.c). On error the model is closed by whoever opened it. */
 mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_model **out); /* headers, architecture, tokenizer, names of tensors */
 mp_err mp_model_spend(mp_model *m, size_t work_bytes); /* dense weights, KV, device, work memory (dry: measured here) */
+mp_err mp_model_open_routing(mp_model *m); /* part of spend; in model.c */
 mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes);
 /* What the pager is opened with, but budget and policy. Opens m->source. */
 mp_err mp_model_pager_config(mp_model *m, mp_pager_config *out);

@@ -57,6 +57,7 @@ typedef struct want {
     int64_t       first; /* position from which logits are wanted */
     mp_logits_fn *fn;
     void         *user;
+    bool          decode; /* an answer's next token, not a prompt's last */
 } want;
 
 /* Hands out the logits of the rows that are wanted, a few at a time. */
@@ -93,7 +94,7 @@ static mp_err step(mp_session *s, const int32_t *tokens, int64_t at, int64_t n, 
     for (int64_t i = 0; i < n; i++)
         s->pos[i] = (int32_t)(at + i);
     mp_segment seg = mp_segment_of(s->kv, 0, (int32_t)n);
-    mp_batch batch = { .ids = tokens + at, .pos = s->pos, .seg = &seg, .n_tok = n, .n_seg = 1 };
+    mp_batch batch = { .ids = tokens + at, .pos = s->pos, .seg = &seg, .n_tok = n, .n_seg = 1, .decode = w->decode };
     mp_forward fw;
     err = mp_forward_begin(s->model, &batch, NULL, &fw);
     if (!err)
@@ -150,7 +151,7 @@ mp_err mp_session_eval(mp_session *s, const int32_t *tokens, int64_t n, mp_prefi
     }
     same = mp_session_truncate(s, same < n ? same : n - 1); /* the last token is computed again: its logits are wanted */
     s->logits_valid = false;
-    err = run(s, tokens, same, n, &(want){ n - 1, keep_last, s }, progress, user);
+    err = run(s, tokens, same, n, &(want){ n - 1, keep_last, s, false }, progress, user);
     s->logits_valid = !err;
     if (reused)
         *reused = same;
@@ -164,7 +165,7 @@ mp_err mp_session_push(mp_session *s, int32_t token)
         return mp_fail(MP_E_CONTEXT, "the context of %lld tokens is full; give a larger one with --ctx-size, or --context-shift", (long long)s->ctx);
     s->ids[at] = token;
     s->logits_valid = false;
-    mp_err err = step(s, s->ids, at, 1, &(want){ at, keep_last, s });
+    mp_err err = step(s, s->ids, at, 1, &(want){ at, keep_last, s, true });
     s->logits_valid = !err;
     return err;
 }
@@ -175,5 +176,5 @@ mp_err mp_session_logits(mp_session *s, const int32_t *tokens, int64_t n, int64_
     if (err)
         return err;
     mp_session_truncate(s, 0);
-    return run(s, tokens, 0, n, &(want){ first, on_logits, user }, NULL, NULL);
+    return run(s, tokens, 0, n, &(want){ first, on_logits, user, false }, NULL, NULL);
 }

@@ -341,6 +341,68 @@ TEST(bench_reports_every_run) {
     proc_free(&r);
 }
 
+static bool is_trace(const char *path) {
+    char magic[4] = {0};
+    FILE *f = fopen(path, "rb");
+    bool good = f && fread(magic, 1, 4, f) == 4 && !memcmp(magic, "MTR2", 4);
+    if (f) fclose(f);
+    return good;
+}
+
+TEST(routing_is_recorded_and_replaced) {
+    char trace[512], other[512], npy[512], words[128];
+    snprintf(trace, sizeof trace, "%s/t.mtr", cli_folder());
+    snprintf(other, sizeof other, "%s/u.mtr", cli_folder());
+    snprintf(npy, sizeof npy, "%s/t.npy", cli_folder());
+    cli_write("words.txt", "the a the a the a the a the a the a the a the a the a", words, sizeof words);
+    const char *const lines[] = {text("run|%s|-p|the|-n|8|--seed|1|--trace|%s", mixtral, other), text("logits|%s|-p|the|-o|%s|--trace|%s", mixtral, npy, other),
+                                 text("perplexity|%s|-f|%s|-c|8|--trace|%s", mixtral, words, other),
+                                 text("bench|%s|-p|8|-n|4|-r|1|--ram|1G|-t|1|--trace|%s", mixtral, trace)};
+    for (int i = 0; i < 4; i++) {
+        proc_result r = moped(lines[i]);
+        CHECK_EQ(r.code, 0);
+        CHECK(is_trace(i == 3 ? trace : other));
+        unlink(other);
+        proc_free(&r);
+    }
+    json_t *o = OBJECT(text("bench|%s|-p|8|-n|20|-r|1|--ram|1G|-t|1|--json|--routing|%s", mixtral, trace), 0);
+    const json_t *run = json_array_get(json_object_get(o, "runs"), 0);
+    CHECK_STR(json_string_value(json_object_get(run, "routing")), trace);
+    CHECK_EQ(int_at(run, "cold_tokens"), 16);
+    CHECK(json_number_value(at_path(run, "cold_tok_s")) > 0);
+    HAS_NUMBER(run, "cold_hit_rate");
+    HAS_NUMBER(run, "cold_disk_bytes");
+    json_decref(o);
+    o = OBJECT(text("bench|%s|-p|0|-n|4|-r|1|--ram|1G|-t|1|--json", mixtral), 0);
+    run = json_array_get(json_object_get(o, "runs"), 0);
+    CHECK(!json_object_get(run, "routing"));
+    CHECK_EQ(int_at(run, "cold_tokens"), 4);
+    json_decref(o);
+    proc_result r = moped(text("bench|%s|-p|8|-n|4|-r|1|--ram|1G|-t|1|--routing|%s", mixtral, trace));
+    CHECK(!strncmp(r.out, "routing: the choices of ", 24) && strstr(r.out, trace));
+    proc_free(&r);
+    FAILS(text("bench|%s|-p|8|-n|4|-r|1|--ram|1G,2G|-t|1|--trace|%s", mixtral, other), 2, "one measurement");
+    FAILS(text("bench|%s|-p|8|-n|4|-r|1|--ram|1G|-t|1|--routing|%s", mixtral, words), 4, "no routing trace");
+    FAILS(text("run|%s|-p|the|-n|4|--trace|%s", mixtral, mixtral), 2, "is no trace");
+    unlink(trace);
+    unlink(npy);
+}
+
+TEST(a_trace_that_fails_costs_no_answer) {
+    if (access("/dev/full", W_OK)) SKIP("there is no /dev/full");
+    proc_result good = moped(text("run|%s|-p|the|-n|8|--seed|1", mixtral)), full = moped(text("run|%s|-p|the|-n|8|--seed|1|--trace|/dev/full", mixtral));
+    CHECK_EQ(full.code, 0);
+    CHECK_STR(full.out, good.out);
+    CHECK(!strncmp(full.err, "moped: the trace /dev/full is not complete: ", 44) && strstr(full.err, "No space left"));
+    proc_free(&good);
+    proc_free(&full);
+    /* A command's own error keeps its sentence. */
+    proc_result r = moped(text("run|%s|-p|the a the a the a the a the a|-c|4|--trace|/dev/full", mixtral));
+    CHECK_EQ(r.code, 1);
+    CHECK(strstr(r.err, "moped: the trace /dev/full") && strstr(r.err, "do not fit the context of 4"));
+    proc_free(&r);
+}
+
 /* Only the parent gets the signal: it must pass it on, or the measuring child would go on alone. */
 TEST(bench_passes_signals_on) {
     proc p;
@@ -446,6 +508,8 @@ int main(void) {
     RUN(templates_are_rendered_exactly);
     RUN(perplexity_of_a_text);
     RUN(bench_reports_every_run);
+    RUN(routing_is_recorded_and_replaced);
+    RUN(a_trace_that_fails_costs_no_answer);
     RUN(bench_passes_signals_on);
     RUN(dry_run_says_where_values_come_from);
     RUN(a_model_without_a_vocabulary);

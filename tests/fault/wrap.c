@@ -64,6 +64,9 @@ void *__real_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset);
 ssize_t __wrap_pread(int fd, void *dst, size_t n, off_t offset);
 ssize_t __real_pread(int fd, void *dst, size_t n, off_t offset);
 ssize_t __wrap_pread64(int fd, void *dst, size_t n, off_t offset);
+ssize_t __wrap_pwrite(int fd, const void *src, size_t n, off_t offset);
+ssize_t __real_pwrite(int fd, const void *src, size_t n, off_t offset);
+ssize_t __wrap_pwrite64(int fd, const void *src, size_t n, off_t offset);
 
 static void *no_memory(void) {
     errno = ENOMEM;
@@ -107,4 +110,16 @@ ssize_t __wrap_pread(int fd, void *dst, size_t n, off_t offset) {
 
 ssize_t __wrap_pread64(int fd, void *dst, size_t n, off_t offset) {
     return __wrap_pread(fd, dst, n, offset);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *src, size_t n, off_t offset) {
+    if (fails(WRAP_WRITE)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return __real_pwrite(fd, src, fails(WRAP_PART) && n > 1 ? n / 2 : n, offset);
+}
+
+ssize_t __wrap_pwrite64(int fd, const void *src, size_t n, off_t offset) {
+    return __wrap_pwrite(fd, src, n, offset);
 }

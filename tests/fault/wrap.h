@@ -21,6 +21,8 @@ typedef enum wrap_kind {
     WRAP_READ,   /* pread: EIO */
     WRAP_SHORT,  /* pread: half of what was asked for (at least 1 byte), which is no error */
     WRAP_END,    /* pread: 0, as if the file ended */
+    WRAP_WRITE,  /* pwrite: ENOSPC */
+    WRAP_PART,   /* pwrite: half of what was to be written (at least 1 byte), which is no error */
     WRAP_KINDS
 } wrap_kind;
 

@@ -164,7 +164,7 @@ static void beside(const char *name)
     }
     mp_forward fw;
     mp_tensor y;
-    CHECK_EQ(mp_forward_begin(m, &(mp_batch){ ids, pos, seg, 64, 2 }, NULL, &fw), MP_OK);
+    CHECK_EQ(mp_forward_begin(m, &(mp_batch){ .ids = ids, .pos = pos, .seg = seg, .n_tok = 64, .n_seg = 2 }, NULL, &fw), MP_OK);
     for (int row = 0; row < 32; row += 8) {
         CHECK_EQ(mp_forward_logits(m, &fw, row, 8, &y), MP_OK);
         CHECK(!memcmp(y.data, alone + (int64_t)row * g.vocab, 8 * (size_t)g.vocab * sizeof(float)));

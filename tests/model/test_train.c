@@ -34,7 +34,7 @@ static double loss_of(mp_model *m, mp_tape *tape, bool backward)
     mp_forward fw;
     mp_tensor logits, loss;
     mp_tape_clear(tape);
-    CHECK_EQ(mp_forward_begin(m, &(mp_batch){ ids, pos, seg, TOK, 2 }, tape, &fw), MP_OK);
+    CHECK_EQ(mp_forward_begin(m, &(mp_batch){ .ids = ids, .pos = pos, .seg = seg, .n_tok = TOK, .n_seg = 2 }, tape, &fw), MP_OK);
     CHECK_EQ(mp_forward_logits(m, &fw, 0, TOK, &logits), MP_OK);
     loss = mp_xent(&fw.f, logits, mp_tensor_1d(target, MP_I32, TOK));
     if (fw.f.err)

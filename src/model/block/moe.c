@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "model/routing.h"
+
 void mp_moe_bind(mp_binder *b, const mp_config *c, mp_moe *out)
 {
     mp_bind_matrix(b, "ffn_gate_inp.weight", c->experts, c->width, 0, &out->router);
@@ -191,6 +193,7 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
     route.u.route.renorm = c->renorm;
     route.u.route.scale = c->expert_scale;
     mp_emit(f, &route);
+    mp_routed(f, (int)w->first / c->experts, route.out[0].data, route.out[1].data);
     dispatch d = { .f = f, .w = w, .x = x, .y = mp_new_2d(f, MP_F32, choices, c->width) };
     allocate(&d, choices);
     int32_t *offset = push(f, (size_t)c->experts * sizeof(int32_t));
