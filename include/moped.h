@@ -121,7 +121,7 @@ typedef struct moped_plan_info {
 MOPED_API moped_status moped_plan(const moped_options *options, moped_plan_info *out);
 
 /* Bytes a second at which the disk gives the experts of this model, read for about `seconds` as the engine reads them (options->io), past the page cache.
- * 0: it has none. Takes the memory of 48 experts meanwhile. Errors: as moped_plan, and the disk's. */
+ * 0: it has none, or ram_bytes has no room to try. Takes the memory of 48 experts meanwhile. Errors: as moped_plan, and the disk's. */
 MOPED_API moped_status moped_disk_rate(const moped_options *options, double seconds, double *bytes_per_second);
 
 /* ---- model ---- */
@@ -143,6 +143,8 @@ typedef struct moped_expert_stats { /* since loading; zeros when the model has n
     uint64_t disk_bytes, evictions;
     uint64_t stall_ns;                 /* computing waited for reads */
     uint32_t slots, resident, pages;
+    double   bound_bytes;              /* the least that all this could take, in bytes at the speed of memory: of each layer's set the larger of what was
+                                          read (times ram_bps / disk_bps) and what was resident, and one expert for the last to land */
     uint64_t loads;                    /* experts read */
     uint32_t reads_in_flight;          /* now: parts of experts, three to each */
     uint64_t prefetch_issued, prefetch_used, prefetch_late; /* guesses; resident when they were needed; still being read then */

@@ -285,6 +285,7 @@ static void read_counters(const moped_model *model, moped_expert_stats *out)
     *out = (moped_expert_stats){ .accesses = s.accesses, .hits = s.hits, .misses = s.misses, .disk_bytes = s.load_bytes, .evictions = s.evictions,
                                  .stall_ns = s.wait_ns, .slots = s.slots, .resident = s.resident, .pages = s.pages };
     out->loads = s.loads;
+    out->bound_bytes = s.bound_bytes;
     out->reads_in_flight = s.in_flight;
     out->prefetch_issued = s.hints_issued;
     out->prefetch_used = s.hints_used;

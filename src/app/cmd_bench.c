@@ -72,7 +72,7 @@ static void print_head(const app_bench_job *job) {
     snprintf(pp, sizeof pp, "pp%d tok/s", job->n_prompt);
     snprintf(tg, sizeof tg, "tg%d tok/s", job->n_gen);
     if (job->options.routing) printf("routing: the choices of %s in place of the router's; what the model answers is nonsense\n", job->options.routing);
-    printf("%8s %8s %8s %4s %12s %12s %12s %10s %6s %7s %9s\n", "budget", "peak", "plan", "t", pp, tg, "cold tok/s", "bound", "of it", "hits", "disk/run");
+    printf("%8s %8s %8s %4s %12s %12s %12s %10s %6s %7s %9s %8s\n", "budget", "peak", "plan", "t", pp, tg, "cold tok/s", "bound", "of it", "hits", "disk/run", "naive");
     fflush(stdout);
 }
 
@@ -89,10 +89,10 @@ static void print_row(const json_t *run) {
     if (!json_is_true(json_object_get(run, "fits"))) {
         printf("%8s %s\n", mp_size_format(whole(run, "ram_budget_bytes"), a), json_string_value(json_object_get(run, "error")));
     } else {
-        printf("%8s %8s %8s %4d %12.2f %12.2f %12.2f %10.2f %5.0f%% %6.1f%% %9s%s\n", mp_size_format(whole(run, "ram_budget_bytes"), a),
+        printf("%8s %8s %8s %4d %12.2f %12.2f %12.2f %10.2f %5.0f%% %6.1f%% %9s %8.2f%s\n", mp_size_format(whole(run, "ram_budget_bytes"), a),
                mp_size_format(whole(run, "ram_peak_bytes"), b), mp_size_format(whole(run, "plan_peak_bytes"), c), (int)whole(run, "threads"),
                real(run, "prefill_tok_s"), real(run, "decode_tok_s"), real(run, "cold_tok_s"), real(run, "bound_tok_s"), 100 * real(run, "bound_fraction"),
-               100 * real(run, "hit_rate"), mp_size_format(whole(run, "disk_bytes"), d),
+               100 * real(run, "hit_rate"), mp_size_format(whole(run, "disk_bytes"), d), real(run, "naive_bound_tok_s"),
                json_is_true(json_object_get(run, "bound_assumed")) ? "  (bound: bandwidths assumed)" : "");
     }
     fflush(stdout);

@@ -11,7 +11,8 @@
 
 _Static_assert(sizeof(mp_part) == sizeof(struct iovec), "a part is what the system calls an iovec");
 
-enum { WAKE = UINT32_MAX, ENTRY_BYTES = 64 + 2 * 16, RING_BYTES = 16 << 10 };
+enum { ENTRY_BYTES = 64 + 2 * 16, RING_BYTES = 16 << 10 };
+static const uint64_t WAKE = UINT32_MAX; /* no read has this tag */
 
 struct mp_uring {
     struct io_uring ring;

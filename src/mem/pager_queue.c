@@ -204,8 +204,9 @@ static bool start_warm(mp_pager *pager) {
         mp_page page = pager->warm[pager->warm_at];
         mp_pager_class *c = &pager->class[pager->page[page].class];
         uint32_t slot = MP_NONE;
+        if (c->pending.n) return false; /* later: slots are wanted now */
         pager->warm_at++;
-        if (pager->page[page].state != MP_PAGE_AWAY || pager->page[page].list != MP_LIST_NONE || c->pending.n) continue;
+        if (pager->page[page].state != MP_PAGE_AWAY || pager->page[page].list != MP_LIST_NONE) continue;
         slot = mp_pager_slot_take(c);
         if (slot == MP_NONE) continue;
         mp_pager_load(pager, page, slot, MP_LIST_SPARE);

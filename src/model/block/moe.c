@@ -205,7 +205,7 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
             run_resident(&d);
         } else {
             average(&route.out[2]);
-            d.probs = route.out[2].data;
+            d.probs = f->routing ? NULL : route.out[2].data;
             run_paged(&d);
         }
     }

@@ -155,7 +155,8 @@ static void hint(mp_fwd *f, const mp_moe *next, const mp_tensor *ids, const mp_t
 void mp_prefetch_guess(mp_fwd *f, const mp_moe *w)
 {
     const mp_config *c = f->config;
-    if (!w->ahead || !f->prefetch || f->err || f->tape || (!f->dev->dry && !mp_prefetch_on(f->prefetch, f->batch->n_tok)))
+    if (!w->ahead || !f->prefetch || f->routing || f->err || f->tape || /* no router says what a trace chooses */
+        (!f->dev->dry && !mp_prefetch_on(f->prefetch, f->batch->n_tok)))
         return;
     size_t mark = mp_fwd_mark(f);
     mp_tensor x = mp_rmsnorm(f, sample(f), *w->ahead_norm);
