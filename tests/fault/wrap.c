@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 static struct {
     atomic_int nth;   /* 0: not armed */
@@ -64,6 +66,9 @@ void *__real_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset);
 ssize_t __wrap_pread(int fd, void *dst, size_t n, off_t offset);
 ssize_t __real_pread(int fd, void *dst, size_t n, off_t offset);
 ssize_t __wrap_pread64(int fd, void *dst, size_t n, off_t offset);
+ssize_t __wrap_preadv(int fd, const struct iovec *v, int n, off_t offset);
+ssize_t __real_preadv(int fd, const struct iovec *v, int n, off_t offset);
+ssize_t __wrap_preadv64(int fd, const struct iovec *v, int n, off_t offset);
 ssize_t __wrap_pwrite(int fd, const void *src, size_t n, off_t offset);
 ssize_t __real_pwrite(int fd, const void *src, size_t n, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *src, size_t n, off_t offset);
@@ -99,12 +104,33 @@ void *__wrap_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset) 
     return MAP_FAILED;
 }
 
+/* True when the read is not to be made: then *result is what it gives. */
+static bool read_fails(ssize_t *result) {
+    *result = -1;
+    errno = EIO;
+    if (fails(WRAP_READ)) return true;
+    errno = EINTR;
+    if (fails(WRAP_INTR)) return true;
+    *result = 0;
+    if (fails(WRAP_END)) return true;
+    if (fails(WRAP_HANG)) usleep(WRAP_HANG_MS * 1000);
+    return false;
+}
+
+ssize_t __wrap_preadv(int fd, const struct iovec *v, int n, off_t offset) {
+    ssize_t result;
+    if (read_fails(&result)) return result;
+    ssize_t got = __real_preadv(fd, v, n, offset);
+    return got > 1 && fails(WRAP_SHORT) ? got / 2 : got;
+}
+
+ssize_t __wrap_preadv64(int fd, const struct iovec *v, int n, off_t offset) {
+    return __wrap_preadv(fd, v, n, offset);
+}
+
 ssize_t __wrap_pread(int fd, void *dst, size_t n, off_t offset) {
-    if (fails(WRAP_READ)) {
-        errno = EIO;
-        return -1;
-    }
-    if (fails(WRAP_END)) return 0;
+    ssize_t result;
+    if (read_fails(&result)) return result;
     return __real_pread(fd, dst, fails(WRAP_SHORT) && n > 1 ? n / 2 : n, offset);
 }
 

@@ -15,12 +15,17 @@
 
 #include <stdbool.h>
 
+enum { WRAP_HANG_MS = 5000 };
+
+/* What is said of pread goes for preadv. */
 typedef enum wrap_kind {
     WRAP_MEMORY, /* malloc calloc realloc aligned_alloc posix_memalign: no memory */
     WRAP_MAP,    /* mmap: ENOMEM */
     WRAP_READ,   /* pread: EIO */
     WRAP_SHORT,  /* pread: half of what was asked for (at least 1 byte), which is no error */
     WRAP_END,    /* pread: 0, as if the file ended */
+    WRAP_INTR,   /* pread: EINTR, which is no error */
+    WRAP_HANG,   /* pread: takes WRAP_HANG_MS, then works */
     WRAP_WRITE,  /* pwrite: ENOSPC */
     WRAP_PART,   /* pwrite: half of what was to be written (at least 1 byte), which is no error */
     WRAP_KINDS
