@@ -15,6 +15,8 @@ static void init_sync(mp_pager *pager) { /* none of these can fail on Linux with
     pthread_mutex_init(&pager->lock, NULL);
     pthread_cond_init(&pager->work, NULL);
     pthread_cond_init(&pager->touch, NULL);
+    pthread_cond_init(&pager->touch_done, NULL);
+    pthread_mutex_init(&pager->touch_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&pager->changed, &attr);
@@ -92,6 +94,8 @@ void mp_pager_close(mp_pager **pp) {
     pthread_cond_destroy(&pager->changed);
     pthread_cond_destroy(&pager->work);
     pthread_cond_destroy(&pager->touch);
+    pthread_cond_destroy(&pager->touch_done);
+    pthread_mutex_destroy(&pager->touch_lock);
     pthread_mutex_destroy(&pager->lock);
     mp_free(pager->warm);
     mp_free(pager->group);

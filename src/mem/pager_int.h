@@ -50,13 +50,23 @@ typedef struct mp_pager_page {
 
 typedef struct mp_pager_list { uint32_t first, last, n; } mp_pager_list;
 
+/* Which huge pages of a region were touched (pager_touch.c). */
+typedef struct mp_pager_touched {
+    unsigned char *base;
+    size_t         bytes;
+    uint32_t       n;
+    uint8_t        state[]; /* [n] of each 2 MiB: not yet, now, done */
+} mp_pager_touched;
+
 typedef struct mp_pager_slot {
     unsigned char *base;
+    mp_pager_touched *touched; /* of its region; NULL on a dry ledger */
     uint32_t       page, next_free;
 } mp_pager_slot;
 
 typedef struct mp_pager_region {
     mp_region memory;
+    mp_pager_touched *touched;
     uint32_t  slots;
 } mp_pager_region;
 
@@ -124,6 +134,8 @@ struct mp_pager {
     pthread_cond_t  touch;    /* it has something to do */
     bool            has_toucher, touch_again;
     unsigned char  *touching; /* the region that it is at; NULL: none */
+    pthread_mutex_t touch_lock; /* guards the states of mp_pager_touched, and nothing else; taken last */
+    pthread_cond_t  touch_done; /* one of them is done */
     mp_err          store_err; /* of the last store that failed */
     char            store_text[MP_PAGER_TEXT];
     mp_pager_stats  stats;
@@ -190,6 +202,9 @@ void   mp_pager_readers_close(mp_pager *pager); /* no lock; reads in flight are 
 
 /* ---- pager_touch.c ---- */
 
+mp_err mp_pager_touched_open(mp_pager *pager, const mp_region *memory, mp_pager_touched **out);
+/* [p, p + bytes) is backed by memory when it returns, and no two threads made it so at once. No lock; the slot that p lies in is not given up meanwhile. */
+void   mp_pager_touch(mp_pager *pager, mp_pager_touched *touched, unsigned char *p, size_t bytes);
 mp_err mp_pager_toucher_open(mp_pager *pager);  /* no lock */
 void   mp_pager_toucher_close(mp_pager *pager); /* no lock */
 void   mp_pager_toucher_again(mp_pager *pager); /* there may be new regions */

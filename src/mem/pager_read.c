@@ -66,6 +66,17 @@ static bool next_job(mp_pager *pager, job *out) {
 
 /* ---- doing it ---- */
 
+/* The memory behind a job's slices, before anything is read into it. No lock; the pages keep their slots. */
+static void touch(mp_pager *pager, job j) {
+    for (int i = 0; i < j.n && j.slice >= 0; i++) {
+        mp_page page = j.page + (mp_page)i;
+        const mp_pager_page *p = &pager->page[page];
+        unsigned char *slice[MP_PAGE_SLICES];
+        mp_pager_slot_addresses(pager, page, slice);
+        mp_pager_touch(pager, pager->class[p->class].slot[p->slot].touched, slice[j.slice], pager->config.desc[page].slice[j.slice].bytes);
+    }
+}
+
 static void run_of(const mp_pager *pager, job j, mp_io_run *run) {
     const mp_source *source = &pager->config.source;
     const mp_slice *first = &pager->config.desc[j.page].slice[j.slice];
@@ -110,6 +121,7 @@ static void do_each(mp_pager *pager, job j) {
 static void do_job(mp_pager *pager, job j) {
     mp_io_run run;
     pthread_mutex_unlock(&pager->lock);
+    touch(pager, j);
     if (j.n > 1) run_of(pager, j, &run);
     if (j.n == 1 || !mp_io_read_run(&run)) {
         do_each(pager, j);
@@ -146,11 +158,12 @@ typedef struct flight {
     bool      busy;
 } flight;
 
-/* Puts one job into the ring; false: it must be done without. The lock is not needed: the job's pages load. */
+/* Puts one job into the ring; false: it must be done without. Without the lock: the job's pages load. */
 static bool launch(mp_pager *pager, flight *f, uint32_t tag, job j) {
     uint64_t offset;
     *f = (flight){.job = j};
     if (j.slice < 0) return false;
+    touch(pager, j);
     run_of(pager, j, &f->run);
     if (!f->run.file || !mp_io_run_parts(&f->run, f->part, &offset, &f->want)) return false;
     f->busy = mp_uring_read(pager->ring, f->run.file->direct_fd, f->part, f->run.n, offset, tag);
@@ -164,7 +177,10 @@ static int launch_all(mp_pager *pager, flight *flights, int depth) {
     for (int i = 0; i < depth; i++) {
         if (flights[i].busy) continue;
         if (!next_job(pager, &j)) break;
-        if (launch(pager, &flights[i], (uint32_t)i, j)) launched++;
+        pthread_mutex_unlock(&pager->lock);
+        bool flies = launch(pager, &flights[i], (uint32_t)i, j);
+        pthread_mutex_lock(&pager->lock);
+        if (flies) launched++;
         else do_job(pager, j);
     }
     return launched;

@@ -133,13 +133,20 @@ static mp_err add_region(mp_pager *pager, int class, uint32_t slots) {
     mp_err err = reserve_region(pager, c);
     if (err) return err;
     mp_region memory;
+    mp_pager_touched *touched = NULL;
     pthread_mutex_unlock(&pager->lock);
     err = mp_region_open(pager->config.ledger, pager->config.owner, slots * c->shape.slot_bytes, false, &memory);
+    if (!err) err = mp_pager_touched_open(pager, &memory, &touched);
     pthread_mutex_lock(&pager->lock);
-    if (err) return err;
-    for (uint32_t i = 0; i < slots; i++)
-        c->slot[c->slots + i] = (mp_pager_slot){.base = memory.base ? memory.base + i * c->shape.slot_bytes : NULL, .page = MP_NONE};
-    c->region[c->regions++] = (mp_pager_region){.memory = memory, .slots = slots};
+    if (err) {
+        mp_region_close(&memory);
+        return err;
+    }
+    for (uint32_t i = 0; i < slots; i++) {
+        unsigned char *base = memory.base ? memory.base + i * c->shape.slot_bytes : NULL;
+        c->slot[c->slots + i] = (mp_pager_slot){.base = base, .touched = base ? touched : NULL, .page = MP_NONE};
+    }
+    c->region[c->regions++] = (mp_pager_region){.memory = memory, .touched = touched, .slots = slots};
     c->slots += slots;
     c->open = c->slots;
     rebuild_free(c);
@@ -154,6 +161,7 @@ static void move_page(mp_pager *pager, mp_page page) {
     mp_pager_page *p = &pager->page[page];
     mp_pager_class *c = &pager->class[p->class];
     uint32_t to = mp_pager_slot_take(c), from = p->slot;
+    mp_pager_touch(pager, c->slot[to].touched, c->slot[to].base, c->shape.slot_bytes);
     memcpy(c->slot[to].base, c->slot[from].base, c->shape.slot_bytes);
     c->slot[to].page = page;
     c->slot[from].page = MP_NONE;
@@ -203,6 +211,7 @@ static mp_err drop_region(mp_pager *pager, int class) {
     }
     while (pager->touching && pager->touching == c->region[c->regions - 1].memory.base) mp_pager_sleep(pager, true);
     mp_region memory = c->region[--c->regions].memory;
+    mp_free(c->region[c->regions].touched);
     c->slots = last;
     pager->stats.slots = pager->stats.slots - c->region[c->regions].slots;
     pager->stats.slot_bytes -= memory.charged;
@@ -247,7 +256,10 @@ mp_err mp_pager_reshape(mp_pager *pager, const uint32_t slots[MP_PAGER_CLASSES])
 void mp_pager_slots_close(mp_pager *pager) {
     for (int i = 0; i < pager->classes; i++) {
         mp_pager_class *c = &pager->class[i];
-        for (uint32_t r = 0; r < c->regions; r++) mp_region_close(&c->region[r].memory);
+        for (uint32_t r = 0; r < c->regions; r++) {
+            mp_free(c->region[r].touched);
+            mp_region_close(&c->region[r].memory);
+        }
         MP_FREE(c->region);
         MP_FREE(c->slot);
     }

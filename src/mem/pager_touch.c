@@ -1,12 +1,50 @@
 /* Touching slots in the background. Memory that a process was given costs nothing until it is touched; then the system finds and clears it, and
  * under a hypervisor that takes free memory back the first touch of 4 GiB took 20 s here. Done at open it would delay the first token by that; never done,
  * the peak would be less than the plan says until the last slot is used. So one thread does it, with time that nobody else wants, from the last region
- * down, while reads fill slots from the first up. */
+ * down, while reads fill slots from the first up.
+ *
+ * Two threads that touch the same huge page at once each get one from the system, and one of them is thrown away: with eight readers the process holds up to
+ * 16 MiB more than it will keep, which in a control group of exactly the budget once was its end. So whoever needs a huge page first claims it. */
 #include "mem/pager_int.h"
 
 #include <signal.h>
 
-enum { STACK_BYTES = 64 << 10, STACK_USED_BYTES = 8 << 10, STEP_BYTES = 4 << 20 };
+#include "base/os.h"
+
+enum { STACK_BYTES = 64 << 10, STACK_USED_BYTES = 8 << 10, HUGE_BYTES = 2 << 20 };
+enum { UNTOUCHED, CLAIMED, TOUCHED };
+
+mp_err mp_pager_touched_open(mp_pager *pager, const mp_region *memory, mp_pager_touched **out) {
+    size_t n = (memory->bytes + HUGE_BYTES - 1) / HUGE_BYTES;
+    void *block;
+    *out = NULL;
+    mp_err err = mp_alloc(pager->config.ledger, MP_OWN_OVERHEAD, sizeof(mp_pager_touched) + n, &block);
+    if (err) return err;
+    *out = block;
+    **out = (mp_pager_touched){.base = memory->base, .bytes = memory->bytes, .n = (uint32_t)n};
+    return MP_OK;
+}
+
+static void touch_one(mp_pager *pager, mp_pager_touched *t, uint32_t i) {
+    pthread_mutex_lock(&pager->touch_lock);
+    while (t->state[i] == CLAIMED) pthread_cond_wait(&pager->touch_done, &pager->touch_lock);
+    bool mine = t->state[i] == UNTOUCHED;
+    if (mine) t->state[i] = CLAIMED;
+    pthread_mutex_unlock(&pager->touch_lock);
+    if (!mine) return;
+    size_t at = (size_t)i * HUGE_BYTES;
+    mp_os_populate(t->base + at, t->bytes - at < HUGE_BYTES ? t->bytes - at : HUGE_BYTES); /* refused: then using it touches it */
+    pthread_mutex_lock(&pager->touch_lock);
+    t->state[i] = TOUCHED;
+    pthread_cond_broadcast(&pager->touch_done);
+    pthread_mutex_unlock(&pager->touch_lock);
+}
+
+void mp_pager_touch(mp_pager *pager, mp_pager_touched *t, unsigned char *p, size_t bytes) {
+    if (!t || !bytes) return;
+    size_t first = (size_t)(p - t->base) / HUGE_BYTES, last = ((size_t)(p - t->base) + bytes - 1) / HUGE_BYTES;
+    for (size_t i = first; i <= last && i < t->n; i++) touch_one(pager, t, (uint32_t)i);
+}
 
 /* Regions are counted over all classes; NULL past the last. */
 static const mp_pager_region *region_at(const mp_pager *pager, uint32_t index) {
@@ -24,12 +62,11 @@ static uint32_t count_regions(const mp_pager *pager) {
 }
 
 /* One region, in steps, so that closing does not wait for long. Called with the lock, which is released meanwhile: dropping the region waits. */
-static void touch_region(mp_pager *pager, mp_region memory) {
-    pager->touching = memory.base;
-    for (size_t at = 0; at < memory.bytes && !pager->stop && !pager->resizing; at += STEP_BYTES) {
-        size_t n = memory.bytes - at < STEP_BYTES ? memory.bytes - at : STEP_BYTES;
+static void touch_region(mp_pager *pager, mp_pager_touched *t) {
+    pager->touching = t->base;
+    for (uint32_t i = 0; i < t->n && !pager->stop && !pager->resizing; i++) {
         pthread_mutex_unlock(&pager->lock);
-        mp_os_populate(memory.base + at, n); /* refused: then it is touched when it is used */
+        touch_one(pager, t, i);
         pthread_mutex_lock(&pager->lock);
     }
     pager->touching = NULL;
@@ -39,7 +76,7 @@ static void touch_region(mp_pager *pager, mp_region memory) {
 static void touch_all(mp_pager *pager) {
     for (uint32_t i = count_regions(pager); i-- > 0 && !pager->stop && !pager->touch_again;) {
         const mp_pager_region *r = region_at(pager, i);
-        if (r && r->memory.base) touch_region(pager, r->memory);
+        if (r && r->touched) touch_region(pager, r->touched);
     }
 }
 

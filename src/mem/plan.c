@@ -1,6 +1,6 @@
 #include "mem/plan.h"
 
-enum { SLACK_LEAST = 1792 << 10, SLACK_MOST = 4 << 20, SLACK_SHARE = 200 };
+enum { SLACK_LEAST = 1792 << 10, SLACK_MOST = 8 << 20, SLACK_SHARE = 200 };
 
 static uint64_t slack_of(uint64_t share)
 {

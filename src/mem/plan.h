@@ -27,7 +27,8 @@ typedef struct mp_plan {
 #define MP_PLAN_DISK_BPS 1.5e9
 
 /* Kept free of everything, for what no ledger sees: kernel stacks and slab, pages that another C library touches (glibc 2.35: 0.8 MiB more than 2.36).
- * A two-hundredth of the budget, at least 1.75 MiB (with 1, a bench at 6M peaked 0.5 MiB above its budget on Ubuntu 22.04) and at most 4. */
+ * A two-hundredth of the budget, at least 1.75 MiB (with 1, a bench at 6M peaked 0.5 MiB above its budget on Ubuntu 22.04) and at most 8: in a
+ * control group of 12G exactly, shared with the shell and the bench that started it, 4 were not enough once. */
 uint64_t mp_plan_slack(uint64_t budget_bytes);
 /* The smallest budget that leaves `bytes` beside its slack. */
 uint64_t mp_plan_with_slack(uint64_t bytes);
