@@ -121,7 +121,7 @@ typedef struct moped_plan_info {
 MOPED_API moped_status moped_plan(const moped_options *options, moped_plan_info *out);
 
 /* Bytes a second at which the disk gives the experts of this model, read for about `seconds` as the engine reads them (options->io), past the page cache.
- * 0: it has none, or ram_bytes has no room to try. Takes the memory of 48 experts meanwhile. Errors: as moped_plan, and the disk's. */
+ * 0: it has none, or ram_bytes has no room to try. Takes the memory of about 150 experts meanwhile. Errors: as moped_plan, and the disk's. */
 MOPED_API moped_status moped_disk_rate(const moped_options *options, double seconds, double *bytes_per_second);
 
 /* ---- model ---- */

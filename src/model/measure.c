@@ -44,10 +44,14 @@ static mp_err take(measure *x, const mp_page set[SET])
 
 static mp_err read_for(measure *x, uint64_t ns, double *bps)
 {
-    mp_pager_stats s;
-    mp_err err = ask(x, x->set[0]);
-    if (!err)
-        err = take(x, x->set[0]); /* every thread has run once */
+    mp_pager_stats s = { 0 };
+    mp_err err = MP_OK;
+    while (!err && (!s.loads || s.resident < s.slots)) { /* every slot was touched, every thread has run */
+        err = ask(x, x->set[0]);
+        if (!err)
+            err = take(x, x->set[0]);
+        mp_pager_get_stats(x->pager, &s);
+    }
     mp_pager_reset_stats(x->pager);
     uint64_t start = mp_now_ns(), took = 0;
     if (!err)
@@ -83,7 +87,7 @@ mp_err mp_measure_disk(const mp_model_options *options, uint64_t ns, double *bps
             mp_ledger_set_limit(ledger, MP_TIER_RAM, options->ram_bytes > mp_os_own_bytes() + ROOM ? options->ram_bytes - mp_os_own_bytes() - ROOM : 1);
         if (!err)
             err = mp_pager_price(&c, SLOTS, &cost);
-        c.budget_bytes = cost.least_bytes;
+        c.budget_bytes = cost.least_bytes * 3 < cost.all_bytes ? cost.least_bytes * 3 : cost.all_bytes; /* the least is one slot of all size classes but one */
         if (!err)
             err = mp_pager_open(&c, SLOTS, &x.pager);
         x.pages = m->binder.pages;
