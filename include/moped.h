@@ -196,6 +196,37 @@ MOPED_API moped_status moped_profile_pin(moped_profile *profile, int layer, int 
 MOPED_API void moped_profile_unpin_all(moped_profile *profile);
 MOPED_API moped_status moped_profile_save(moped_profile *profile); /* Errors: MOPED_E_FAILED; the file is then as it was */
 
+/* ---- experts: policies, routing traces, the simulator ---- */
+MOPED_API const char *moped_policy_at(int i); /* policies by name, the default first: "adaptive", "lru", ...; NULL past the end */
+
+/* A recording of which experts a model chose, token by token (an .mtr file). */
+typedef struct moped_trace moped_trace;
+typedef struct moped_trace_info {
+    int      layers, experts, experts_used, sequences; /* layers: those with experts */
+    uint64_t tokens, prompt_tokens;                    /* in all; of these, what is marked as a prompt's */
+} moped_trace_info;
+/* Errors: MOPED_E_USAGE: no such file; MOPED_E_MODEL: not a trace, or damaged. */
+MOPED_API moped_status moped_trace_open(const char *path, moped_trace **out);
+MOPED_API void moped_trace_close(moped_trace **trace);
+MOPED_API void moped_trace_get_info(const moped_trace *trace, moped_trace_info *out);
+
+typedef struct moped_replay_options {
+    const char *policy;     /* of moped_policy_at, or "oracle": the clairvoyant bound under the same rules; NULL: the default */
+    double      slots;      /* experts resident per layer, on average */
+    bool        per_layer;  /* each layer has its own (whole) slots; false: all layers share them */
+    bool        one_by_one; /* feed a token's experts one at a time, not as a set */
+    int         batch_tok;  /* prompt tokens that are routed together; 0: 512 */
+    int       (*progress)(void *user, uint64_t done, uint64_t total); /* now and then; nonzero cancels. May be NULL */
+    void       *user;
+} moped_replay_options;
+typedef struct moped_replay_result {
+    uint64_t accesses, hits; /* a hit was resident before the set of its token and layer was admitted */
+    uint32_t slots;          /* in all */
+} moped_replay_result;
+/* What a cache would have done on the trace. layer: each layer's figures too, [moped_trace_info.layers]; NULL: not wanted. One thread at a time for each trace.
+ * Errors: MOPED_E_USAGE (no such policy, no slots), MOPED_E_CANCELLED. */
+MOPED_API moped_status moped_replay(const moped_trace *trace, const moped_replay_options *options, moped_replay_result *layer, moped_replay_result *out);
+
 /* ---- vocabulary ---- */
 typedef struct moped_vocab moped_vocab;
 

@@ -23,6 +23,7 @@ utf8proc      | has_lib libutf8proc        | libutf8proc-dev   | utf8proc-devel 
 jansson       | has_lib jansson            | libjansson-dev    | jansson-devel     | jansson
 libedit       | has_lib libedit            | libedit-dev       | libedit-devel     | libedit
 liburing      | has_lib liburing           | liburing-dev      | liburing-devel    | liburing
+cairo         | has_lib cairo              | libcairo2-dev     | cairo-devel       | cairo
 '
 if [ "$what" = fuzz ]; then
     table="$table

@@ -4,8 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+/* For the operating system's page cache, which the engine then leaves the caching to: the few slots that it has are buffers, and the oldest goes. */
+static mp_err open_none(mp_ledger *ledger, const mp_policy_config *config, mp_policy *out) {
+    mp_err err = mp_policy_lru(ledger, config, out);
+    if (!err) out->name = "none";
+    return err;
+}
+
 static const struct { const char *name; mp_err (*open)(mp_ledger *ledger, const mp_policy_config *config, mp_policy *out); } POLICIES[] = {
-    {"lru", mp_policy_lru},
+    {"adaptive", mp_policy_adaptive}, {"lru", mp_policy_lru}, {"lfu", mp_policy_lfu}, {"static", mp_policy_static}, {"none", open_none},
 };
 enum { N_POLICIES = sizeof POLICIES / sizeof *POLICIES };
 

@@ -43,4 +43,10 @@ const char *mp_policy_name_at(int i); /* the default first; NULL past the end */
 
 /* Least recently used. Its announced pages count as used in the order of the set. */
 mp_err mp_policy_lru(mp_ledger *ledger, const mp_policy_config *config, mp_policy *out);
+/* Least often used, with counts that fade in 512 tokens. */
+mp_err mp_policy_lfu(mp_ledger *ledger, const mp_policy_config *config, mp_policy *out);
+/* Keeps to config.heat: the coldest page goes, uses change nothing. Without heat: uses since it was opened. */
+mp_err mp_policy_static(mp_ledger *ledger, const mp_policy_config *config, mp_policy *out);
+/* Learns who is used next, and falls back to the simpler rules where they do better: policy_adaptive.c. Heat: where it begins. */
+mp_err mp_policy_adaptive(mp_ledger *ledger, const mp_policy_config *config, mp_policy *out);
 #endif

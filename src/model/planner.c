@@ -51,7 +51,7 @@ static mp_err resolve(mp_model *m)
     if (!o->kv_given)
         o->kv = m->embd.dtype == MP_F32 ? MP_F32 : MP_F16;
     if (!o->policy)
-        o->policy = "lru";
+        o->policy = mp_policy_name_at(0);
     return MP_OK;
 }
 
