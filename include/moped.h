@@ -141,6 +141,8 @@ typedef struct moped_expert_stats {
     uint32_t slots, resident, pages;
     uint32_t window_tok;               /* decoded tokens among the last 256: over these are */
     double   window_hit_rate;          /* the share of hits; 0 when there are none */
+    double   oracle_hit_rate;          /* of the same tokens with the same slots, by a policy that knows what comes, whatever was resident before; 0: not known.
+                                          Guesses that are read ahead count as hits of the window and can pass it */
 } moped_expert_stats;
 MOPED_API void moped_model_experts(moped_model *model, moped_expert_stats *out);
 /* Ends the file of options.trace. Closing does the same, but cannot say that it failed. MOPED_OK when there is no such file. Errors: the first that

@@ -287,12 +287,15 @@ static void read_counters(const moped_model *model, moped_expert_stats *out)
 
 void moped_model_experts(moped_model *model, moped_expert_stats *out)
 {
-    mp_window w = { 0 };
+    mp_window w = { 0 }, best = { 0 };
     read_counters(model, out);
     if (model->m->recorder)
         mp_recorder_window(model->m->recorder, &w);
+    if (w.tok)
+        mp_recorder_oracle(model->m->recorder, out->slots, &best);
     out->window_tok = w.tok;
     out->window_hit_rate = w.accesses ? (double)w.hits / (double)w.accesses : 0;
+    out->oracle_hit_rate = best.accesses ? (double)best.hits / (double)best.accesses : 0;
 }
 
 moped_status moped_model_end_trace(moped_model *model)
