@@ -152,6 +152,8 @@ typedef struct moped_expert_stats { /* since loading; zeros when the model has n
     uint64_t tier_bytes[MOPED_TIER_COUNT]; /* where the experts' bytes are found now: resident ones in RAM, the others on disk */
     uint32_t window_tok;               /* decoded tokens among the last 256: over these are */
     double   window_hit_rate;          /* the share of hits; 0 when there are none */
+    double   oracle_hit_rate;          /* of the same tokens with the same slots, by a policy that knows what comes, whatever was resident before; 0: not known.
+                                          Guesses that are read ahead count as hits of the window and can pass it */
 } moped_expert_stats;
 MOPED_API void moped_model_experts(moped_model *model, moped_expert_stats *out);
 

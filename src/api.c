@@ -326,11 +326,14 @@ void moped_model_experts(moped_model *model, moped_expert_stats *out)
         out->tier_bytes[MOPED_TIER_DISK] += bytes * (experts - resident);
     }
     free(g);
-    mp_window w = { 0 };
+    mp_window w = { 0 }, best = { 0 };
     if (m->recorder)
         mp_recorder_window(m->recorder, &w);
+    if (w.tok)
+        mp_recorder_oracle(m->recorder, out->slots, &best);
     out->window_tok = w.tok;
     out->window_hit_rate = w.accesses ? (double)w.hits / (double)w.accesses : 0;
+    out->oracle_hit_rate = best.accesses ? (double)best.hits / (double)best.accesses : 0;
 }
 
 int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int room)

@@ -172,16 +172,20 @@ static bool launch(mp_pager *pager, flight *f, uint32_t tag, job j) {
 
 /* Fills the ring. Called with the lock. Returns how many were launched. */
 static int launch_all(mp_pager *pager, flight *flights, int depth) {
-    int launched = 0;
+    int launched = 0, i = 0;
     job j;
-    for (int i = 0; i < depth; i++) {
-        if (flights[i].busy) continue;
+    pager->idle = 0;
+    while (i < depth) {
+        if (flights[i].busy) {
+            i++;
+            continue;
+        }
         if (!next_job(pager, &j)) break;
         pthread_mutex_unlock(&pager->lock);
         bool flies = launch(pager, &flights[i], (uint32_t)i, j);
         pthread_mutex_lock(&pager->lock);
         if (flies) launched++;
-        else do_job(pager, j);
+        else do_job(pager, j); /* and this place in the ring is free for the next */
     }
     return launched;
 }
@@ -220,8 +224,10 @@ static void *ring_on(void *arg) {
 
 void mp_pager_ring(mp_pager *pager, uint32_t jobs) {
     if (pager->ring) {
-        if (pager->idle && !pager->rung) mp_uring_wake(pager->ring);
-        pager->rung = true;
+        if (pager->idle && !pager->rung) { /* not idle: it looks once more before it waits */
+            pager->rung = true;
+            mp_uring_wake(pager->ring);
+        }
         return;
     }
     for (uint32_t i = 0; i < jobs && i < pager->idle; i++) pthread_cond_signal(&pager->work);

@@ -67,6 +67,10 @@ void mp_recorder_window(mp_recorder *r, mp_window *out); /* Threads: any */
 mp_err mp_recorder_export(mp_recorder *r, bool decoded_only, mp_trace **out);
 /* The window as a trace file, with its sequences, weights 0. Threads: any. Errors: those of the writer. */
 mp_err mp_recorder_save(mp_recorder *r, const char *path);
+/* The same tokens with the most hits that any policy can have with `slots` pages of one size, whatever was resident before them: the clairvoyant policy from
+ * an empty cache, whose first loads into empty slots count as hits. Guesses that are read ahead can do better. tok 0: nothing was decoded. Threads: any,
+ * one at a time. Errors: MP_E_BUDGET (a budget that shrank). */
+mp_err mp_recorder_oracle(mp_recorder *r, uint32_t slots, mp_window *out);
 
 /* ---- the hook of block/moe.c, after the router ---- */
 void mp_routed(const mp_fwd *f, int layer, int32_t *ids, float *weights);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mem/replay.h"
 #include "model/routing.h"
 
 typedef struct row {
@@ -41,6 +42,18 @@ struct mp_recorder {
 
 /* ---- opening and closing ---- */
 
+static uint64_t window_bytes(const mp_recorder *r)
+{
+    return MP_WINDOW_TOK * (r->token * sizeof(uint16_t) + 1 + sizeof(row));
+}
+
+/* What replaying it with foresight takes: of each choice its next use, of each page what is known of it (34 to 47 bytes). */
+static uint64_t oracle_bytes(const mp_recorder *r)
+{
+    uint64_t pages = (uint64_t)r->shape.layers * r->shape.experts;
+    return MP_WINDOW_TOK * (r->token + r->shape.layers) * 8 + pages * 64 + (64 << 10);
+}
+
 static mp_err allocate(mp_recorder *r, bool file)
 {
     mp_err err = MP_NEW(r->ledger, MP_OWN_WORK, uint16_t, (size_t)r->staged * r->token, &r->stage);
@@ -48,7 +61,7 @@ static mp_err allocate(mp_recorder *r, bool file)
         err = MP_NEW(r->ledger, MP_OWN_WORK, float, (size_t)r->staged * r->token, &r->weights);
     if (!err)
         err = MP_NEW(r->ledger, MP_OWN_WORK, uint16_t, MP_WINDOW_TOK * r->token, &r->ring);
-    uint64_t room = MP_WINDOW_TOK * (r->token * sizeof(uint16_t) + 1 + sizeof(row)) + 4096 + MP_TRACE_WRITER_BYTES;
+    uint64_t room = window_bytes(r) + (MP_TRACE_WRITER_BYTES > oracle_bytes(r) ? MP_TRACE_WRITER_BYTES : oracle_bytes(r)) + 4096;
     if (!err)
         err = mp_ledger_charge(r->ledger, MP_TIER_RAM, MP_OWN_WORK, room);
     r->reserve = err ? 0 : room;
@@ -272,6 +285,43 @@ mp_err mp_recorder_save(mp_recorder *r, const char *path)
     if (!err)
         err = write_copy(r, &c, path);
     drop(&c);
+    take_back(r);
+    return err;
+}
+
+/* ---- the clairvoyant rate ---- */
+
+/* How many pages the trace names, but no more than most. */
+static mp_err count_pages(const mp_recorder *r, const mp_trace *t, uint32_t most, uint32_t *out)
+{
+    uint8_t *seen;
+    uint32_t n = 0;
+    mp_err err = MP_NEW(r->ledger, MP_OWN_WORK, uint8_t, (size_t)t->layers * t->experts, &seen);
+    for (uint64_t i = 0; !err && i < t->tokens * r->token; i++) {
+        uint8_t *page = &seen[i / t->top_k % t->layers * t->experts + t->ids[i]];
+        n += !*page;
+        *page = 1;
+    }
+    MP_FREE(seen);
+    *out = n < most ? n : most;
+    return err;
+}
+
+mp_err mp_recorder_oracle(mp_recorder *r, uint32_t slots, mp_window *out)
+{
+    mp_trace *t = NULL;
+    mp_replay_result best = { 0 };
+    uint32_t held = 0;
+    *out = (mp_window){ 0 };
+    lend(r);
+    mp_err err = mp_recorder_export(r, true, &t);
+    if (!err && t->tokens && slots) {
+        err = mp_replay(r->ledger, t, &(mp_replay_options){ .policy = "oracle", .slots = (double)slots / t->layers }, NULL, &best);
+        if (!err)
+            err = count_pages(r, t, slots, &held);
+        *out = (mp_window){ (uint32_t)t->tokens, best.accesses, err ? 0 : best.hits + held };
+    }
+    mp_trace_close(&t);
     take_back(r);
     return err;
 }

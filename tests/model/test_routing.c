@@ -306,6 +306,80 @@ TEST(the_window_is_the_end_of_the_file_and_is_counted)
     unlink(window_path);
 }
 
+/* n decoded tokens of a made-up routing into a recorder. */
+static void decode_into(mp_recorder *r, mp_trace_shape s, int n)
+{
+    uint64_t state = 3;
+    int32_t chosen[16];
+    float weights[16] = { 0 };
+    for (int t = 0; t < n; t++) {
+        mp_segment seg = { .n = 1, .pos = t, .kv = dir };
+        mp_batch b = { .seg = &seg, .n_tok = 1, .n_seg = 1, .decode = true };
+        for (uint32_t l = 0; l < s.layers; l++) {
+            uint32_t part = s.experts / s.top_k;
+            for (uint32_t k = 0; k < s.top_k; k++)
+                chosen[k] = (int32_t)(k * part + next(&state) % part);
+            mp_recorder_layer(r, (int)l, &b, chosen, weights);
+        }
+        mp_recorder_commit(r, &b, (uint64_t)(t + 1) * s.layers * s.top_k, 0);
+    }
+}
+
+TEST(looking_at_the_window_takes_what_was_planned)
+{
+    static const mp_trace_shape shapes[] = { { 48, 128, 8 }, { 1, 4, 2 }, { 24, 512, 10 }, { 90, 8, 1 } };
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        mp_trace_shape s = shapes[i];
+        mp_recorder *r;
+        mp_window w, before = { 0 };
+        CHECK_OK(mp_recorder_open(ledger, s, 64, NULL, &r));
+        REQUIRE(r);
+        uint64_t used = mp_ledger_used(ledger, MP_TIER_RAM), accesses = (uint64_t)MP_WINDOW_TOK * s.layers * s.top_k;
+        mp_ledger_set_limit(ledger, MP_TIER_RAM, used);
+        CHECK_OK(mp_recorder_oracle(r, 5, &w));
+        CHECK(!w.tok && !w.accesses && !w.hits);
+        decode_into(r, s, 300);
+        for (uint32_t slots = 1; slots <= s.layers * s.experts; slots = slots * 3 + 1) {
+            CHECK_OK(mp_recorder_oracle(r, slots, &w));
+            CHECK(w.tok == MP_WINDOW_TOK && w.accesses == accesses && w.hits >= before.hits && w.hits <= accesses);
+            before = w;
+        }
+        CHECK_OK(mp_recorder_oracle(r, s.layers * s.experts, &w)); /* all could have been there from the start */
+        CHECK_EQ(w.hits, accesses);
+        CHECK_OK(mp_recorder_save(r, trace_path));
+        CHECK_EQ(mp_ledger_used(ledger, MP_TIER_RAM), used);
+        mp_ledger_set_limit(ledger, MP_TIER_RAM, 0);
+        mp_recorder_close(&r);
+        CHECK_EQ(mp_ledger_used(ledger, MP_TIER_RAM), 0);
+    }
+}
+
+TEST(the_clairvoyant_rate_is_a_bound)
+{
+    moped_options o = { .path = paged, .threads = 2, .prefetch = MOPED_PREFETCH_OFF, .ctx_tok = 512 };
+    moped_model *m;
+    moped_session *s = NULL;
+    moped_result r;
+    moped_expert_stats st;
+    o.ram_bytes = tiny_least(paged, o) + TEST_SLACK_BYTES;
+    REQUIRE(!moped_model_open(&o, &m));
+    CHECK_OK(moped_session_open(m, 0, &s));
+    moped_model_experts(m, &st);
+    CHECK(!st.window_tok && st.window_hit_rate == 0 && st.oracle_hit_rate == 0);
+    moped_sampling greedy = tiny_greedy();
+    for (int i = 0; i < 2; i++) {
+        moped_session_truncate(s, 0);
+        CHECK_OK(moped_generate(s, &(moped_request){ .tokens = ids, .n_tokens = 3, .max_tokens = 400, .sampling = &greedy, .ignore_eos = true }, &r));
+        moped_model_experts(m, &st);
+        CHECK_EQ(st.window_tok, MP_WINDOW_TOK);
+        CHECK(st.window_hit_rate < 1 || st.slots == st.pages);
+        CHECK(st.oracle_hit_rate >= st.window_hit_rate && st.oracle_hit_rate <= 1);
+    }
+    printf("note: %u of %u slots, hits %.3f, clairvoyant %.3f\n", st.slots, st.pages, st.window_hit_rate, st.oracle_hit_rate);
+    moped_session_close(&s);
+    moped_model_close(&m);
+}
+
 /* ---- replaced choices ---- */
 
 TEST(replaced_choices_give_the_same_logits_however_they_are_computed)
@@ -578,6 +652,8 @@ int main(void)
     RUN(a_trace_that_cannot_be_written_costs_no_answer);
     RUN(what_cannot_be_followed_or_recorded_is_said);
     RUN(the_window_is_the_end_of_the_file_and_is_counted);
+    RUN(looking_at_the_window_takes_what_was_planned);
+    RUN(the_clairvoyant_rate_is_a_bound);
     RUN(replaced_choices_give_the_same_logits_however_they_are_computed);
     RUN(a_second_run_of_a_session_goes_on_in_the_trace);
     RUN(choices_of_any_shape);
