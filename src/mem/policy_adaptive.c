@@ -160,7 +160,7 @@ mp_err mp_policy_adaptive(mp_ledger *ledger, const mp_policy_config *config, mp_
     }
     a->race_keep = 1 - 1 / (RACE_TOKENS * (a->real.groups ? a->real.groups : 1));
     set_near(a, 0);
-    for (uint32_t p = 0; config->heat && p < config->pages; p++) a->score[FORECAST][p] = 1e-6 * config->heat[p];
+    for (uint32_t p = 0; config->heat && p < config->pages; p++) a->score[FORECAST][p] = a->forecast.page[p].count[MP_FORECAST_COUNTS - 1]; /* until it is forecast */
     *out = (mp_policy){.self = a, .name = "adaptive", .access = access_set, .loaded = loaded, .evicted = evicted, .victim = victim, .close = close_adaptive};
     return MP_OK;
 }

@@ -22,6 +22,16 @@ typedef int32_t iwide __attribute__((vector_size(WIDE * sizeof(int32_t)), aligne
 #define AT(x, i) (*(wide *)((x) + (i)))
 #define CAT(x, i) (*(const wide *)((x) + (i)))
 
+/* A profile is where the slow counts begin: half a use a token for the hottest page of each group. */
+static void start_from(mp_forecast *f, const float *heat) {
+    for (uint32_t p = 0; p < f->pages; p++) {
+        uint32_t first = p / f->group_pages * f->group_pages;
+        float most = 0;
+        for (uint32_t i = first; i < f->pages && i < first + f->group_pages; i++) most = heat[i] > most ? heat[i] : most;
+        for (int k = COUNTS / 2; k < COUNTS; k++) f->page[p].count[k] = most > 0 ? 0.5f * heat[p] / most : 0;
+    }
+}
+
 mp_err mp_forecast_open(mp_ledger *ledger, const mp_policy_config *config, mp_forecast *out) {
     mp_forecast *f = out;
     *f = (mp_forecast){.pages = config->pages, .group_pages = config->group_pages ? config->group_pages : config->pages};
@@ -36,6 +46,7 @@ mp_err mp_forecast_open(mp_ledger *ledger, const mp_policy_config *config, mp_fo
     if (!err) err = MP_NEW(ledger, MP_OWN_OVERHEAD, float, (size_t)f->groups * HALF, &f->own);
     if (!err) err = MP_NEW(ledger, MP_OWN_OVERHEAD, float, f->group_pages, &f->share);
     if (err) mp_forecast_close(f);
+    else if (config->heat) start_from(f, config->heat);
     return err;
 }
 

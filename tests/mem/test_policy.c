@@ -252,6 +252,30 @@ TEST(static_keeps_to_its_heat) {
 
 /* ---- adaptive ---- */
 
+/* Warmed from a profile: what was hot then stays before what was not, also once the layer has been used. */
+TEST(adaptive_begins_with_its_heat) {
+    mp_ledger *ledger = NULL;
+    float heat[PAGES];
+    REQUIRE(mp_ledger_open(false, &ledger) == 0);
+    for (uint32_t i = 0; i < PAGES; i++) heat[i] = (float)(1 + i * 37 % PAGES);
+    mp_policy p = open_policy(ledger, "adaptive", heat);
+    static seen s;
+    memset(&s, 0, sizeof s);
+    for (uint32_t i = 0; i < PAGES; i++) p.loaded(p.self, i), s.resident[i] = true;
+    for (uint32_t g = 0; g < 5; g++) use(&p, &s, &(mp_access){.pages = (const uint32_t[]){g * 10}, .n = 1, .tokens = 1});
+    int cold = 0;
+    for (int n = 0; n < 20; n++) {
+        uint32_t victim = p.victim(p.self, is_there, &s);
+        REQUIRE(victim < PAGES);
+        cold += heat[victim] <= PAGES * 0.6;
+        p.evicted(p.self, victim);
+        s.resident[victim] = false;
+    }
+    CHECK(cold >= 18);
+    p.close(p.self);
+    mp_ledger_close(&ledger);
+}
+
 /* Hits of a policy in parts of a thousand. */
 static int rate(mp_ledger *ledger, const mp_trace *t, const char *policy, double slots) {
     mp_replay_result r = {0};
@@ -307,6 +331,7 @@ int main(void) {
     RUN(do_not_care_when_pages_land);
     RUN(a_long_prompt_does_not_flush);
     RUN(static_keeps_to_its_heat);
+    RUN(adaptive_begins_with_its_heat);
     RUN(adaptive_is_never_much_below_the_better_of_lru_and_lfu);
     RUN(adaptive_learns_who_follows_whom);
     return test_done();
