@@ -80,7 +80,7 @@ int main(int argc, char **argv) {
             mp_os_usage u;
             mp_os_usage_get(&u);
             if ((int64_t)u.now_bytes - (int64_t)now > over) over = (int64_t)u.now_bytes - (int64_t)now;
-            usleep(20000 + (useconds_t)(state >> 45));
+            usleep(10000 + (useconds_t)(state >> 47));
         }
     }
     t.stop = true;
