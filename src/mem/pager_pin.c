@@ -203,6 +203,12 @@ mp_err mp_pager_wait(mp_pager *pager, const mp_page *pages, uint32_t n, mp_pin_m
 
 /* ---- the calls ---- */
 
+/* While every page is resident nobody has to leave, and a policy's opinion costs time for nothing. */
+static void tell_policy(mp_pager *pager, const mp_access *set) {
+    bool complete = pager->stats.resident == pager->config.pages && pager->stats.slots == pager->config.pages;
+    if (!complete) pager->config.policy.access(pager->config.policy.self, set);
+}
+
 /* The page is needed: if a hint brought it, or is bringing it, that hint was right. */
 static void count_hint(mp_pager *pager, mp_page page) {
     mp_pager_page *p = &pager->page[page];
@@ -243,7 +249,7 @@ mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
     uint32_t n = set->n;
     pthread_mutex_lock(&pager->lock);
     pager->epoch += pager->epoch == UINT32_MAX ? 2 : 1; /* 0 means none */
-    pager->config.policy.access(pager->config.policy.self, set);
+    tell_policy(pager, set);
     add_bound(pager, set);
     for (uint32_t i = 0; i < n; i++) {
         announce(pager, pages[i]);
@@ -268,7 +274,7 @@ mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint
 
 static void take_pin(mp_pager *pager, mp_page page, mp_pin_mode mode, mp_pin *out) {
     mp_pager_page *p = &pager->page[page];
-    if (!p->wanted) pager->config.policy.access(pager->config.policy.self, &(mp_access){.pages = &page, .n = 1, .tokens = 1}); /* the announcement told it otherwise */
+    if (!p->wanted) tell_policy(pager, &(mp_access){.pages = &page, .n = 1, .tokens = 1}); /* the announcement told it otherwise */
     count_hint(pager, page);
     p->wanted = 0;
     p->pins++;
