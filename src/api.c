@@ -237,7 +237,7 @@ moped_status moped_model_open(const moped_options *options, moped_model **out)
     }
     h->m->opt.log = (mp_log){ 0 }; /* options may be gone when open returns */
     h->m->opt.progress = NULL;
-    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = h->m->opt.profile = h->m->opt.profile_out = h->m->opt.trace = h->m->opt.routing = NULL;
+    h->m->opt.path = h->m->opt.isa = h->m->opt.policy = h->m->opt.profile = h->m->opt.profile_out = h->m->opt.trace = h->m->opt.routing = h->m->opt.io = NULL;
     h->vocab.tok = h->m->tok;
     fill_plan(h->m, &h->plan);
     *out = h;
@@ -383,6 +383,8 @@ moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
         return mp_fail(MP_E_BUDGET, "%llu bytes are less than the %llu that this model needs", (unsigned long long)ram_bytes,
                        (unsigned long long)m->plan.least_ram_bytes);
     uint64_t experts = limit - others < m->plan.expert_all_bytes ? limit - others : m->plan.expert_all_bytes;
+    if (m->uncached)
+        experts = m->plan.expert_least_bytes; /* the rest is the page cache's */
     uint64_t before = mp_ledger_limit(m->ledger, MP_TIER_RAM);
     if (limit > before)
         mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);

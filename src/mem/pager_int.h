@@ -190,7 +190,7 @@ void   mp_pager_skip_unused(mp_pager *pager, mp_page page);      /* moves the cu
 void   mp_pager_finish_slice(mp_pager *pager, mp_page page, mp_err err);
 void   mp_pager_finish_store(mp_pager *pager, mp_page page, mp_err err);
 bool   mp_pager_start_spare(mp_pager *pager); /* begins the read of a hint or of a page to warm; false: there is none for which there is room */
-void   mp_pager_cancel_hints(mp_pager *pager, uint32_t group); /* of pages that nobody announced and of which nothing was read */
+void   mp_pager_cancel_hints(mp_pager *pager, uint32_t group); /* those that have no slot yet; a read goes on once it has begun */
 void   mp_pager_not_fresh(mp_pager *pager, mp_page page);
 uint64_t mp_pager_page_bytes(const mp_pager *pager, mp_page page);
 

@@ -168,7 +168,10 @@ static mp_err wait_on(mp_pager *pager, mp_pager_waiter *w, mp_pin_mode mode, uin
     uint64_t since = mp_now_ns();
     mp_err err = MP_OK;
     while (!err && !find_ready(pager, w, mode, which)) {
-        if (w->err && pager->page[w->failed].state != MP_PAGE_LOADING) return mp_fail(w->err, "%s", w->text);
+        if (w->err && pager->page[w->failed].state != MP_PAGE_LOADING) {
+            err = mp_fail(w->err, "%s", w->text);
+            break;
+        }
         mp_pager_demand(pager, w->pages, w->n, w->n == 1);
         if (is_reading(pager, w)) mp_pager_sleep(pager, false);
         else err = starve(pager, w, since);
@@ -258,6 +261,7 @@ mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
     if (n && !pager->dry) {
         mp_pager_demand(pager, pages, n, false);
         mp_pager_cancel_hints(pager, mp_pager_group_of(pager, pages[0])); /* what the set needs is no hint any more */
+        if (pager->hinted.n) mp_pager_ring(pager, 1); /* this group's made room for those of others */
     }
     pthread_mutex_unlock(&pager->lock);
     return MP_OK;
@@ -327,7 +331,7 @@ uint64_t mp_pager_absent(mp_pager *pager, const mp_page *pages, uint32_t n) {
 void mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n) {
     pthread_mutex_lock(&pager->lock);
     pager->stats.hints += n;
-    for (uint32_t i = 0; i < n && !pager->dry; i++) {
+    for (uint32_t i = 0; i < n && i < HINTS_MAX && !pager->dry; i++) { /* of too many the likeliest stay */
         const mp_pager_page *p = &pager->page[pages[i]];
         if (p->state != MP_PAGE_AWAY || p->list != MP_LIST_NONE) continue;
         if (pager->hinted.n == HINTS_MAX) mp_pager_unlist(pager, pager->hinted.first);

@@ -79,22 +79,16 @@ void mp_pager_not_fresh(mp_pager *pager, mp_page page) {
     p->fresh = false;
 }
 
-/* The page had a slot and is away again. */
-static void drop_load(mp_pager *pager, mp_page page) {
-    mp_pager_page *p = &pager->page[page];
-    pager->config.policy.evicted(pager->config.policy.self, page);
-    mp_pager_not_fresh(pager, page);
-    p->hinted = false;
-    p->wanted = 0;
-    mp_pager_slot_free(pager, page);
-}
-
 static void finish_load(mp_pager *pager, mp_page page) {
     mp_pager_page *p = &pager->page[page];
     mp_pager_class *c = &pager->class[p->class];
     c->loading--;
     if (p->load_failed) {
-        drop_load(pager, page);
+        pager->config.policy.evicted(pager->config.policy.self, page);
+        mp_pager_not_fresh(pager, page);
+        p->hinted = false;
+        p->wanted = 0;
+        mp_pager_slot_free(pager, page);
     } else {
         mp_pager_group_stats *group = &pager->group[mp_pager_group_of(pager, page)];
         uint64_t bytes = mp_pager_page_bytes(pager, page);
@@ -229,12 +223,6 @@ void mp_pager_cancel_hints(mp_pager *pager, uint32_t group) {
         if (p->list == MP_LIST_HINTED) {
             mp_pager_unlist(pager, page);
             pager->stats.hints_cancelled++;
-        } else if (p->hinted && p->list == MP_LIST_SPARE && p->left == slices_from(pager, page, 0) && slices_from(pager, page, p->cursor) == p->left) {
-            mp_pager_unlist(pager, page);
-            pager->class[p->class].loading--;
-            pager->stats.hints_cancelled++;
-            pager->stats.hints_issued--;
-            drop_load(pager, page);
         }
     }
 }

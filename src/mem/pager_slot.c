@@ -61,8 +61,10 @@ typedef struct asked {
 static bool may_go(void *arg, uint32_t page) {
     const asked *a = arg;
     const mp_pager_page *p = &a->pager->page[page];
+    const mp_pager_class *c = &a->pager->class[p->class];
+    bool kept = p->kept && c->kept <= c->slots / 2; /* a class that shrank may have too many of them: then they are like others until it grows again */
     if (p->class != a->class || p->state != MP_PAGE_RESIDENT || p->pins || p->waiters || p->storing || p->store_failed) return false;
-    if (a->how == MP_EVICT_PLAIN && (p->fresh || p->kept)) return false;
+    if (a->how == MP_EVICT_PLAIN && (p->fresh || kept)) return false;
     if (a->how == MP_EVICT_ANY || !mp_pager_protected(a->pager, page)) return true;
     return a->how == MP_EVICT_OWN && p->announcer == a->thread;
 }
@@ -96,6 +98,7 @@ void mp_pager_pump(mp_pager *pager, int class) {
         mp_page page = c->pending.first;
         if (is_stale(pager, page)) {
             mp_pager_unlist(pager, page);
+            pager->config.policy.evicted(pager->config.policy.self, page); /* it was announced, and will not come */
             continue;
         }
         uint32_t slot = mp_pager_slot_take(c);

@@ -433,7 +433,8 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
         err = mp_policy_open(m->ledger, &(mp_policy_config){ .name = m->opt.policy, .pages = c.pages, .group_pages = c.group_pages, .heat = mp_heat_counts(m) }, &c.policy);
     if (err)
         return err;
-    c.budget_bytes = is_uncached(m) ? cost.least_bytes : budget_bytes;
+    m->uncached = is_uncached(m);
+    c.budget_bytes = m->uncached ? cost.least_bytes : budget_bytes;
     c.populate = c.budget_bytes < cost.all_bytes; /* else the reads touch every slot */
     err = mp_pager_open(&c, (uint32_t)m->config.experts_used, &m->pager);
     if (err)
@@ -442,7 +443,7 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
         err = mp_pager_fill(m->pager, on_progress, &(stage){ m, "experts" });
     if (!err && m->opt.no_paging)
         err = hold_all(m);
-    return err || is_uncached(m) ? err : mp_heat_start(m);
+    return err || m->uncached ? err : mp_heat_start(m);
 }
 
 void mp_model_close(mp_model **model)

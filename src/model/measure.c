@@ -71,8 +71,8 @@ mp_err mp_measure_disk(const mp_model_options *options, uint64_t ns, double *bps
 {
     mp_model *m;
     mp_ledger *ledger = NULL;
-    mp_pager_config c;
-    mp_pager_cost cost;
+    mp_pager_config c = { 0 };
+    mp_pager_cost cost = { 0 };
     measure x = { .state = mp_now_ns() };
     *bps = 0;
     mp_err err = mp_model_open_dry(options, NULL, &m);

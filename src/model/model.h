@@ -51,6 +51,7 @@ typedef struct mp_model {
     mp_kv_pool      *kv_pool;
     mp_pager        *pager;   /* NULL: no experts, or training */
     mp_file_source  *source;  /* where its pages lie */
+    bool             uncached; /* policy "none": the slots stay as few as can be, whatever the budget */
     mp_arena         work;    /* of one forward at a time */
     size_t           work_bytes; /* its capacity; on a dry ledger: what the largest forward took */
     mp_prefetch      prefetch; /* guesses of the next layer's experts */

@@ -153,12 +153,14 @@ static uint64_t with_slack(uint64_t sum_bytes)
     return (bytes + (1u << 20) - 1) >> 20 << 20; /* whole MiB, so that what is named can be given */
 }
 
-/* What the pager takes beside its slots: threads, tables. They stay charged until its slots are decided. */
+/* What the pager takes beside its slots: threads, tables. They stay charged until its slots are decided. With nearly all slots it takes most: as many
+ * tables, and a thread that touches memory, which a pager with all of them does without. */
 static mp_err price_bookkeeping(mp_model *m, const mp_pager_cost *cost, uint64_t *out)
 {
     uint64_t before = mp_ledger_get(m->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD).used_bytes;
+    uint64_t nearly_all = cost->all_bytes > cost->least_bytes ? cost->all_bytes - 1 : cost->all_bytes;
     *out = 0;
-    mp_err err = cost->all_bytes ? mp_model_open_experts(m, cost->all_bytes) : MP_OK;
+    mp_err err = cost->all_bytes ? mp_model_open_experts(m, nearly_all) : MP_OK;
     if (!err)
         *out = mp_ledger_get(m->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD).used_bytes - before;
     mp_pager_close(&m->pager);

@@ -361,6 +361,49 @@ TEST(easy_reads_into_a_free_slot) {
     pages_close(&p);
 }
 
+/* ---- what the policy is told ---- */
+
+static mp_policy real_policy;
+static uint32_t evicted_n[40];
+
+static void count_evicted(void *self, uint32_t page) {
+    evicted_n[page]++;
+    real_policy.evicted(self, page);
+}
+
+/* A page that was announced and given up on before there was a slot: the policy, which took it for held since then, hears that it is not. */
+TEST(a_page_that_never_came_is_told_to_the_policy) {
+    enum { GIVEN_UP = 64 };
+    pages p;
+    pages_open(&p, 40, 3000, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 0);
+    mp_pager_cost cost;
+    mp_pager *pager = NULL;
+    mp_pin pin;
+    bool got;
+    mp_page page = 5;
+    CHECK_OK(mp_pager_price(&c, 2, &cost));
+    c.budget_bytes = cost.least_bytes;
+    CHECK_OK(mp_policy_adaptive(ledger, &(mp_policy_config){.pages = 40}, &real_policy));
+    c.policy = real_policy;
+    c.policy.evicted = count_evicted;
+    memset(evicted_n, 0, sizeof evicted_n);
+    REQUIRE(mp_pager_open(&c, 2, &pager) == 0);
+    for (mp_page i = 0; i < 2; i++) CHECK_OK(mp_pager_pin(pager, i, MP_MUST, MP_PIN_READ, &pin, &got));
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = &page, .n = 1}));
+    for (int i = 0; i < GIVEN_UP; i++) CHECK_OK(mp_pager_want(pager, &(mp_access){.n = 0}));
+    CHECK_EQ(evicted_n[5], 0);
+    for (mp_page i = 0; i < 2; i++) mp_pager_unpin(pager, i);
+    CHECK_EQ(evicted_n[5], 1);
+    CHECK_EQ(evicted_n[0] + evicted_n[1], 0);
+    CHECK_EQ(stats_of(pager).loads, 2);
+    mp_pager_close(&pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+}
+
 /* ---- hints, filling, closing ---- */
 
 TEST(hints_load_and_demand_goes_first) {
@@ -517,6 +560,63 @@ TEST(kept_pages_stay) {
     for (mp_page i = 4; i < 40; i++) use(pager, &p, i);
     CHECK(!resident(pager, 0) && resident(pager, 4));
     CHECK_OK(mp_pager_resize(pager, cost.least_bytes)); /* nothing changes */
+    mp_pager_close(&pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+}
+
+/* A budget that shrank may leave more kept pages than slots may be kept: then what is announced still comes, before anybody waits for it. */
+TEST(kept_pages_give_way_in_a_pager_that_shrank) {
+    pages p;
+    pages_open(&p, 40, 3000, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 0);
+    mp_pager_cost large, small;
+    mp_pager *pager = NULL;
+    CHECK_OK(mp_pager_price(&c, 16, &large));
+    CHECK_OK(mp_pager_price(&c, 4, &small));
+    c.budget_bytes = large.least_bytes;
+    REQUIRE(mp_pager_open(&c, 4, &pager) == 0);
+    uint32_t most = stats_of(pager).slots / 2;
+    for (mp_page i = 0; i < most; i++) {
+        use(pager, &p, i);
+        CHECK_OK(mp_pager_keep(pager, i, true));
+    }
+    CHECK_OK(mp_pager_resize(pager, small.least_bytes));
+    CHECK(stats_of(pager).slots <= most);
+    for (mp_page i = 0; i < most; i++) use(pager, &p, i);
+    mp_page set[] = {30, 31};
+    uint64_t loads = stats_of(pager).loads;
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = 2}));
+    settle(pager, loads + 2);
+    CHECK_EQ(stats_of(pager).loads, loads + 2);
+    CHECK_OK(mp_pager_resize(pager, large.least_bytes));
+    for (mp_page i = 0; i < most; i++) use(pager, &p, i);
+    for (mp_page i = most; i < 40; i++) use(pager, &p, i);
+    for (mp_page i = 0; i < most; i++) CHECK(resident(pager, i)); /* as before */
+    mp_pager_close(&pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+}
+
+/* More hints than are remembered: the likeliest, which come first, are not the ones to be forgotten. */
+TEST(of_too_many_hints_the_first_count) {
+    pages p;
+    pages_open(&p, 600, 300, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 1);
+    mp_page hints[500];
+    mp_pager *pager = NULL;
+    c.readers = 1;
+    REQUIRE(mp_pager_open(&c, 1, &pager) == 0);
+    for (uint32_t i = 0; i < 500; i++) hints[i] = 599 - i;
+    mp_pager_hint(pager, hints, 500);
+    settle(pager, 150); /* a quarter of the slots */
+    CHECK_EQ(stats_of(pager).loads, 150);
+    CHECK_EQ(p.order[0], 599);
+    for (uint32_t i = 0; i < 150; i++) CHECK(resident(pager, hints[i]));
     mp_pager_close(&pager);
     mp_ledger_close(&ledger);
     pages_close(&p);
@@ -692,11 +792,14 @@ int main(void) {
     RUN(a_set_does_not_evict_itself);
     RUN(pinning_out_of_order_and_too_much);
     RUN(easy_reads_into_a_free_slot);
+    RUN(a_page_that_never_came_is_told_to_the_policy);
     RUN(hints_load_and_demand_goes_first);
     RUN(hints_of_a_group_end_with_it);
     RUN(hints_respect_what_is_needed);
     RUN(warming_fills_free_slots_only);
     RUN(kept_pages_stay);
+    RUN(kept_pages_give_way_in_a_pager_that_shrank);
+    RUN(of_too_many_hints_the_first_count);
     RUN(fill_loads_until_full);
     RUN(closes_with_reads_in_flight);
     RUN(resizes_both_ways);

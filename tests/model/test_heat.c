@@ -198,6 +198,7 @@ TEST(the_next_start_is_warm)
     int32_t first[ANSWER], second[ANSWER];
     forget();
     moped_options o = options(folder, folder);
+    o.expert_policy = "static"; /* others would soon forget what was known, as a prompt uses nearly all experts of this model: by how much it helps depends on the slots */
     CHECK_OK(moped_model_open(&o, &m));
     REQUIRE(m != NULL);
     CHECK(!*said); /* no profile yet: nothing to say */
@@ -206,6 +207,7 @@ TEST(the_next_start_is_warm)
     CHECK(cold.slots < cold.pages && cold.slots > cold.pages / 4);
     moped_model_close(&m);
     o = options(folder, NULL);
+    o.expert_policy = "static";
     CHECK_OK(moped_model_open(&o, &m));
     REQUIRE(m != NULL);
     moped_model_experts(m, &warm);
@@ -221,7 +223,7 @@ TEST(the_next_start_is_warm)
     CHECK_OK(answer(m, second));
     CHECK(!memcmp(first, second, sizeof(first)));
     moped_model_experts(m, &warm);
-    CHECK(warm.misses < cold.misses); /* the same questions; known experts were there */
+    CHECK(warm.accesses == cold.accesses && warm.misses < cold.misses); /* the same questions; known experts were there */
     moped_model_close(&m);
 }
 

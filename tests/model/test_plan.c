@@ -117,6 +117,27 @@ TEST(the_plan_is_what_the_ledger_counts)
 }
 
 /* Planning takes nothing: the dry run of a model for which no machine has the memory. */
+/* In small steps around the budget that all experts fit: what is planned is never more than the budget less its slack. */
+TEST(no_budget_is_planned_beyond)
+{
+    mp_plan p;
+    mp_model *m;
+    mp_model_options o = { .path = paged, .ram_bytes = TINY_ROOM, .threads = 1, .ctx_tok = 64 };
+    int over = 0, partly = 0;
+    CHECK_OK(mp_model_open_dry(&o, &p, &m));
+    mp_model_close(&m);
+    uint64_t all = mp_plan_with_slack(mp_plan_ram(&p));
+    for (uint64_t bytes = all - (600 << 10); bytes < all + (32 << 10); bytes += 1 << 10) {
+        o.ram_bytes = bytes;
+        REQUIRE(!mp_model_open_dry(&o, &p, &m));
+        over += mp_plan_ram(&p) > bytes - mp_plan_slack(bytes);
+        partly += p.expert_slots < p.expert_pages;
+        mp_model_close(&m);
+    }
+    CHECK_EQ(over, 0);
+    CHECK(partly > 100);
+}
+
 TEST(a_plan_may_be_larger_than_the_machine)
 {
     char path[TINY_PATH];
@@ -239,6 +260,7 @@ int main(void)
     tiny_write_paged(paged);
     RUN(a_process_stays_within_its_budget); /* first: children start from a small process */
     RUN(the_plan_is_what_the_ledger_counts);
+    RUN(no_budget_is_planned_beyond);
     RUN(a_plan_may_be_larger_than_the_machine);
     RUN(the_least_budget_is_enough_and_less_is_not);
     RUN(the_largest_context_is_the_largest);

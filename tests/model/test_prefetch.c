@@ -153,6 +153,23 @@ TEST(sessions_do_not_notice_a_new_budget)
     free(want);
 }
 
+/* Policy "none" leaves what the slots do not need to the page cache, also when the budget changes. */
+TEST(the_page_cache_keeps_its_share_of_a_new_budget)
+{
+    moped_expert_stats before, after;
+    moped_model *m;
+    moped_options o = { .path = paged, .ram_bytes = least + (1u << 20), .ctx_tok = PROMPT + 4, .expert_policy = "none" };
+    REQUIRE(!moped_model_open(&o, &m));
+    moped_model_experts(m, &before);
+    CHECK(before.slots < before.pages);
+    for (int i = 8; i >= 1; i -= 7) {
+        CHECK_OK(moped_model_resize(m, least + ((uint64_t)i << 20)));
+        moped_model_experts(m, &after);
+        CHECK_EQ(after.slots, before.slots);
+    }
+    moped_model_close(&m);
+}
+
 /* ---- better than chance ---- */
 
 /* In a model whose layers change the residual little, the next router on it must name most of what it will choose. */
@@ -194,6 +211,7 @@ int main(void)
     least = tiny_least(paged, (moped_options){ .ctx_tok = PROMPT + 4 });
     RUN(nothing_changes_a_bit);
     RUN(sessions_do_not_notice_a_new_budget);
+    RUN(the_page_cache_keeps_its_share_of_a_new_budget);
     RUN(guesses_are_right_more_often_than_not);
     unlink(paged);
     rmdir(dir);

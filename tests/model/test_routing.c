@@ -327,7 +327,7 @@ static void decode_into(mp_recorder *r, mp_trace_shape s, int n)
 
 TEST(looking_at_the_window_takes_what_was_planned)
 {
-    static const mp_trace_shape shapes[] = { { 48, 128, 8 }, { 1, 4, 2 }, { 24, 512, 10 }, { 90, 8, 1 } };
+    static const mp_trace_shape shapes[] = { { 12, 128, 8 }, { 1, 4, 2 }, { 6, 512, 10 }, { 90, 8, 1 } };
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         mp_trace_shape s = shapes[i];
         mp_recorder *r;
@@ -339,7 +339,7 @@ TEST(looking_at_the_window_takes_what_was_planned)
         CHECK_OK(mp_recorder_oracle(r, 5, &w));
         CHECK(!w.tok && !w.accesses && !w.hits);
         decode_into(r, s, 300);
-        for (uint32_t slots = 1; slots <= s.layers * s.experts; slots = slots * 3 + 1) {
+        for (uint32_t slots = 1; slots <= s.layers * s.experts; slots = slots * 8 + 1) {
             CHECK_OK(mp_recorder_oracle(r, slots, &w));
             CHECK(w.tok == MP_WINDOW_TOK && w.accesses == accesses && w.hits >= before.hits && w.hits <= accesses);
             before = w;
