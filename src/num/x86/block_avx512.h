@@ -21,7 +21,7 @@
 #include "num/x86/simd_avx512.h"
 #include "num/x86/x86.h"
 
-enum { MP_SUPER = 256 };
+enum { MP_SUPER = 256, PREFETCH_BYTES = 2048 };
 typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
 
 typedef struct mp_super512 {
@@ -121,6 +121,9 @@ MP_INLINE void mp_dot_tok_512(float *out, const mp_type512 type, const uint8_t *
     }
     for (int64_t left = n / MP_SUPER; left > 0; left--) {
         mp_super512 w;
+        if (tok == 1) /* decoding: rows follow each other in memory, and their ends stop the processor's own prefetcher */
+            for (int ahead = 0; ahead < type.bytes; ahead += 64)
+                _mm_prefetch((const char *)src + PREFETCH_BYTES + ahead, _MM_HINT_T0);
         type.unpack(&w, src);
         mp_mul_super_512(acc, type, &w, x, tok);
         src += type.bytes;
