@@ -120,6 +120,34 @@ TEST(a_read_that_hangs)
     chat_close(&c);
 }
 
+/* Growing that gets no memory half way: the old budget holds, also for what is asked next. */
+TEST(a_larger_budget_that_cannot_be_had)
+{
+    static const wrap_kind kinds[] = { WRAP_MAP, WRAP_MEMORY };
+    for (int k = 0; k < 2; k++) {
+        chat c;
+        moped_expert_stats before, after;
+        bool hit = true;
+        int failed = 0;
+        REQUIRE(chat_open(&c, paged, NULL, MOPED_PREFETCH_OFF));
+        moped_model_experts(c.model, &before);
+        for (int n = 1; hit && n < MOST; n++) {
+            wrap_fail(kinds[k], n);
+            moped_status err = moped_model_resize(c.model, least + (64u << 20));
+            hit = wrap_stop();
+            CHECK_EQ(err != MOPED_OK, hit);
+            moped_model_experts(c.model, &after);
+            failed += err != MOPED_OK;
+            CHECK(err ? after.slots <= before.slots : after.slots == after.pages);
+            CHECK(!err || moped_error()[0]);
+            CHECK_OK(ask(&c, false));
+        }
+        CHECK(failed > 1);
+        check_counters(&c);
+        chat_close(&c);
+    }
+}
+
 static bool copy_file(const char *from, const char *to)
 {
     char command[256];
@@ -175,6 +203,7 @@ int main(void)
     RUN(reads_that_stop_short_or_are_interrupted);
     RUN(a_disk_that_is_gone_and_comes_back);
     RUN(a_read_that_hangs);
+    RUN(a_larger_budget_that_cannot_be_had);
     RUN(a_file_that_is_cut_or_replaced_while_open);
     unlink(paged);
     rmdir(dir);
