@@ -373,6 +373,15 @@ moped_status moped_model_trace(moped_model *model, const char *path)
     return model->m->recorder ? mp_recorder_save(model->m->recorder, path) : mp_fail(MP_E_USAGE, "this model has no experts, so there is no routing to write down");
 }
 
+/* What a limit leaves for the slots of experts, when everything else takes `others`. */
+static uint64_t experts_within(const mp_model *m, uint64_t limit, uint64_t others)
+{
+    const mp_plan *p = &m->plan;
+    if (m->uncached) /* the rest is the page cache's */
+        return p->expert_least_bytes;
+    return limit - others < p->expert_all_bytes ? limit - others : p->expert_all_bytes;
+}
+
 moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
 {
     mp_model *m = model->m;
@@ -382,13 +391,12 @@ moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
     if (limit < others + m->plan.expert_least_bytes)
         return mp_fail(MP_E_BUDGET, "%llu bytes are less than the %llu that this model needs", (unsigned long long)ram_bytes,
                        (unsigned long long)m->plan.least_ram_bytes);
-    uint64_t experts = limit - others < m->plan.expert_all_bytes ? limit - others : m->plan.expert_all_bytes;
-    if (m->uncached)
-        experts = m->plan.expert_least_bytes; /* the rest is the page cache's */
     uint64_t before = mp_ledger_limit(m->ledger, MP_TIER_RAM);
     if (limit > before)
         mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);
-    mp_err err = m->pager ? mp_pager_resize(m->pager, experts) : MP_OK;
+    mp_err err = m->pager ? mp_pager_resize(m->pager, experts_within(m, limit, others)) : MP_OK;
+    if (err && limit > before) /* what was had of it would leave nothing to anybody else within the old limit */
+        (void)mp_pager_resize(m->pager, experts_within(m, before, others));
     mp_ledger_set_limit(m->ledger, MP_TIER_RAM, err ? before : limit);
     if (!err)
         m->plan.budget_bytes = ram_bytes;

@@ -73,6 +73,7 @@ mp_err mp_pager_open(const mp_pager_config *config, uint32_t min_slots, mp_pager
     if (err) return err;
     pager->config = *config;
     pager->config.readers = config->readers > 0 ? config->readers : READERS;
+    if (config->method == MP_IO_URING && config->readers > MP_IO_DEPTH_MAX) pager->config.readers = MP_IO_DEPTH_MAX; /* as the ring's thread has room for */
     pager->min_slots = min_slots;
     pager->dry = mp_ledger_dry(config->ledger);
     pager->stats.pages = config->pages;

@@ -58,6 +58,16 @@ static void check_counters(const chat *c)
     CHECK(s.resident <= s.slots);
 }
 
+/* A read that failed before the faults ended may be told to who asks for its page a moment later: until none is on its way. */
+static void settle(const chat *c)
+{
+    moped_expert_stats s;
+    do {
+        usleep(1000);
+        moped_model_experts(c->model, &s);
+    } while (s.reads_in_flight);
+}
+
 /* The nth read of a request fails, for every n that there is (in steps that grow). */
 static void walk(const char *io, moped_prefetch prefetch, wrap_kind kind, bool may_fail)
 {
@@ -68,12 +78,13 @@ static void walk(const char *io, moped_prefetch prefetch, wrap_kind kind, bool m
         wrap_fail(kind, n);
         moped_status err = ask(&c, false);
         hit = wrap_stop();
+        settle(&c);
         CHECK(!err || (may_fail && hit && err == MOPED_E_FAILED && moped_error()[0]));
         errors += err != MOPED_OK;
         CHECK_OK(ask(&c, false));
     }
     CHECK(n > 2 && n < MOST);
-    CHECK_EQ(errors > 0, may_fail);
+    CHECK(may_fail || !errors); /* one read that fails is no error when nobody waits for it yet, as on a slow processor: it is tried again */
     check_counters(&c);
     chat_close(&c);
 }
@@ -103,6 +114,7 @@ TEST(a_disk_that_is_gone_and_comes_back)
         wrap_fail_from(round == 1 ? WRAP_END : WRAP_READ, 1 + round * 40);
         CHECK_EQ(ask(&c, false), MOPED_E_FAILED);
         CHECK(wrap_stop());
+        settle(&c);
         CHECK_OK(ask(&c, false));
     }
     check_counters(&c);
@@ -118,6 +130,34 @@ TEST(a_read_that_hangs)
     CHECK_OK(ask(&c, false));
     CHECK(wrap_stop());
     chat_close(&c);
+}
+
+/* Growing that gets no memory half way: the old budget holds, also for what is asked next. */
+TEST(a_larger_budget_that_cannot_be_had)
+{
+    static const wrap_kind kinds[] = { WRAP_MAP, WRAP_MEMORY };
+    for (int k = 0; k < 2; k++) {
+        chat c;
+        moped_expert_stats before, after;
+        bool hit = true;
+        int failed = 0;
+        REQUIRE(chat_open(&c, paged, NULL, MOPED_PREFETCH_OFF));
+        moped_model_experts(c.model, &before);
+        for (int n = 1; hit && n < MOST; n++) {
+            wrap_fail(kinds[k], n);
+            moped_status err = moped_model_resize(c.model, least + (64u << 20));
+            hit = wrap_stop();
+            CHECK_EQ(err != MOPED_OK, hit);
+            moped_model_experts(c.model, &after);
+            failed += err != MOPED_OK;
+            CHECK(err ? after.slots <= before.slots : after.slots == after.pages);
+            CHECK(!err || moped_error()[0]);
+            CHECK_OK(ask(&c, false));
+        }
+        CHECK(failed > 1);
+        check_counters(&c);
+        chat_close(&c);
+    }
 }
 
 static bool copy_file(const char *from, const char *to)
@@ -175,6 +215,7 @@ int main(void)
     RUN(reads_that_stop_short_or_are_interrupted);
     RUN(a_disk_that_is_gone_and_comes_back);
     RUN(a_read_that_hangs);
+    RUN(a_larger_budget_that_cannot_be_had);
     RUN(a_file_that_is_cut_or_replaced_while_open);
     unlink(paged);
     rmdir(dir);

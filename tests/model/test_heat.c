@@ -414,7 +414,7 @@ TEST(the_least_budget_still_works)
     run(folder, folder, NULL);
     moped_options o = options(folder, folder);
     o.ram_bytes = tiny_least(model_path, o);
-    CHECK(o.ram_bytes > 0 && o.ram_bytes < tight);
+    CHECK(o.ram_bytes > 0 && o.ram_bytes <= tight); /* whole MiB, and the process has grown meanwhile */
     CHECK_OK(moped_model_open(&o, &m));
     REQUIRE(m != NULL);
     CHECK_OK(answer(m, NULL));

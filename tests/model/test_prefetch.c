@@ -110,7 +110,7 @@ TEST(nothing_changes_a_bit)
 typedef struct squeeze {
     moped_model *model;
     atomic_bool  stop;
-    int          done;
+    atomic_int   done;
 } squeeze;
 
 static void *squeeze_on(void *arg)
