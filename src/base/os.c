@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -40,9 +41,9 @@ void mp_cpu_relax(void) {
 #endif
 }
 
-void mp_os_thread_idle(void) {
-    struct sched_param none = {0};
-    pthread_setschedparam(pthread_self(), SCHED_IDLE, &none); /* a refusal only costs others some time */
+void mp_os_thread_background(void) {
+    enum { NICE = 10 };
+    setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* on Linux of one thread; a refusal only costs others some time */
 }
 
 int mp_os_cpus(void) {

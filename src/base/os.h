@@ -59,7 +59,7 @@ void mp_os_usage_get(mp_os_usage *out);
 uint64_t mp_os_own_bytes(void);
 
 /* ---- processors ---- */
-void mp_os_thread_idle(void); /* the calling thread runs only when a processor has nothing else to do, where the system can do that */
+void mp_os_thread_background(void); /* the calling thread gets about a tenth of a processor that others want too (Linux: nice 10) */
 int mp_os_cpus(void); /* usable ones: affinity and cgroup quota (v1, v2) considered; at least 1 */
 void mp_cpu_relax(void); /* a pause inside a spin loop */
 #endif

@@ -1,6 +1,7 @@
 /* Touching slots in the background. Memory that a process was given costs nothing until it is touched; then the system finds and clears it, and
  * under a hypervisor that takes free memory back the first touch of 4 GiB took 20 s here. Done at open it would delay the first token by that; never done,
- * the peak would be less than the plan says until the last slot is used. So one thread does it, with time that nobody else wants, from the last region
+ * the peak would be less than the plan says until the last slot is used. So one thread does it, giving way to others but not for ever, since it
+ * holds a lock now and then and a huge page that a reader may wait for (it ran only in idle time before: that could have stalled them), from the last region
  * down, while reads fill slots from the first up.
  *
  * Two threads that touch the same huge page at once each get one from the system, and one of them is thrown away: with eight readers the process holds up to
@@ -82,7 +83,7 @@ static void touch_all(mp_pager *pager) {
 
 static void *touch_on(void *arg) {
     mp_pager *pager = arg;
-    mp_os_thread_idle();
+    mp_os_thread_background();
     pthread_mutex_lock(&pager->lock);
     while (!pager->stop) {
         while (!pager->stop && (!pager->touch_again || pager->resizing)) pthread_cond_wait(&pager->touch, &pager->lock);
