@@ -131,11 +131,11 @@ static void keep_pinned(mp_model *m, const uint32_t *order, uint32_t n)
     const mp_profile *p = m->heat->profile;
     mp_pager_stats st;
     mp_pager_get_stats(m->pager, &st);
-    for (uint32_t i = 0; i < n && p->pinned[order[i]]; i++)
-        if (mp_pager_keep(m->pager, order[i], true)) {
-            if (st.slots < st.pages)
-                warn(m, "; the other pinned experts come and go as the policy says");
-            return;
+    bool warned = st.slots >= st.pages; /* where all fit, keeping some means nothing */
+    for (uint32_t i = 0; i < n && p->pinned[order[i]]; i++) /* slots of one size may be used up while others are not */
+        if (mp_pager_keep(m->pager, order[i], true) && !warned) {
+            warn(m, "; such pinned experts come and go as the policy says");
+            warned = true;
         }
 }
 

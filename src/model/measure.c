@@ -46,14 +46,15 @@ static mp_err read_for(measure *x, uint64_t ns, double *bps)
 {
     mp_pager_stats s = { 0 };
     mp_err err = MP_OK;
-    while (!err && (!s.loads || s.resident < s.slots)) { /* every slot was touched, every thread has run */
+    uint64_t start = mp_now_ns(), took = 0;
+    while (!err && (!s.loads || (s.resident < s.slots && mp_now_ns() - start < ns))) { /* slots are touched, every thread has run */
         err = ask(x, x->set[0]);
         if (!err)
             err = take(x, x->set[0]);
         mp_pager_get_stats(x->pager, &s);
     }
     mp_pager_reset_stats(x->pager);
-    uint64_t start = mp_now_ns(), took = 0;
+    start = mp_now_ns();
     if (!err)
         err = ask(x, x->set[0]);
     for (int i = 0; !err && took < ns; i ^= 1) {
