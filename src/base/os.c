@@ -22,8 +22,19 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14; C libraries learned it later */
 #endif
 
-enum { PAGE_BYTES = 4096, HUGE_BYTES = 2 << 20, DIRECT_ALIGN = 4096, TMPFS = 0x01021994, ERROR_TEXT = 128 };
+enum { PAGE_BYTES = 4096, HUGE_BYTES = 2 << 20, DIRECT_ALIGN = 4096, TMPFS = 0x01021994 };
 static const uint32_t RAMFS = 0x858458f6u;
+
+/* ---- errors ---- */
+
+/* strerror is not for threads; the two strerror_r disagree on what they return. */
+const char *mp_os_error(int code, char buf[MP_OS_ERROR_TEXT]) {
+#if defined(__GLIBC__)
+    return strerror_r(code, buf, MP_OS_ERROR_TEXT);
+#else
+    return strerror_r(code, buf, MP_OS_ERROR_TEXT) ? "unknown error" : buf;
+#endif
+}
 
 /* ---- time and processors ---- */
 
@@ -58,19 +69,10 @@ int mp_os_cpus(void) {
 
 /* ---- files ---- */
 
-/* strerror is not for threads; the two strerror_r disagree on what they return. */
-static const char *error_text(int code, char buf[ERROR_TEXT]) {
-#if defined(__GLIBC__)
-    return strerror_r(code, buf, ERROR_TEXT);
-#else
-    return strerror_r(code, buf, ERROR_TEXT) ? "unknown error" : buf;
-#endif
-}
-
 static mp_err fail_open(const char *path, int code) {
-    char buf[ERROR_TEXT];
+    char buf[MP_OS_ERROR_TEXT];
     bool person = code == ENOENT || code == ENOTDIR || code == ENAMETOOLONG;
-    return mp_fail(person ? MP_E_USAGE : MP_E_FAILED, "cannot open %.512s: %s", path, error_text(code, buf));
+    return mp_fail(person ? MP_E_USAGE : MP_E_FAILED, "cannot open %.512s: %s", path, mp_os_error(code, buf));
 }
 
 /* tmpfs and ramfs accept O_DIRECT on newer kernels and read from memory all the same; that must not be taken for a disk. */
@@ -142,10 +144,10 @@ static int read_fully(int fd, unsigned char *dst, size_t n, uint64_t offset, siz
 }
 
 static mp_err fail_read(int code, size_t want, uint64_t offset, size_t done) {
-    char buf[ERROR_TEXT];
+    char buf[MP_OS_ERROR_TEXT];
     if (code)
         return mp_fail(MP_E_FAILED, "reading %zu bytes at offset %llu failed: %s", want, (unsigned long long)offset,
-                       error_text(code, buf));
+                       mp_os_error(code, buf));
     return mp_fail(MP_E_FAILED, "the file ends at %llu, %zu bytes before the end of what was to be read; it is cut short or changed",
                    (unsigned long long)(offset + done), want - done);
 }

@@ -8,6 +8,10 @@
 
 #include "base/err.h"
 
+/* ---- errors ---- */
+enum { MP_OS_ERROR_TEXT = 128 };
+const char *mp_os_error(int code, char buf[MP_OS_ERROR_TEXT]); /* what an errno means; for base only, whose sentences name the cause. Threads: any */
+
 /* ---- time ---- */
 uint64_t mp_now_ns(void); /* monotonic */
 

@@ -8,18 +8,15 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/os.h"
 #include "base/size.h"
 
-enum { WINDOW = 32 << 20, ERROR_TEXT = 128 };
+enum { WINDOW = 32 << 20 };
 
 static mp_err fail(const char *path, int code) {
-    char buf[ERROR_TEXT] = "unknown error";
+    char buf[MP_OS_ERROR_TEXT];
     bool person = code == ENOENT || code == ENOTDIR || code == EISDIR || code == ENAMETOOLONG;
-#if defined(__GLIBC__)
-    const char *why = strerror_r(code, buf, sizeof buf);
-#else
-    const char *why = strerror_r(code, buf, sizeof buf) ? "unknown error" : buf;
-#endif
+    const char *why = mp_os_error(code, buf);
     if (code == ENOSPC || code == EDQUOT) why = "the disk is full";
     return mp_fail(person ? MP_E_USAGE : MP_E_FAILED, "cannot write %.512s: %s", path, why);
 }

@@ -33,11 +33,12 @@ static void hear(mp_uring *u) {
 }
 
 static mp_err start(mp_uring *u, int depth) {
+    char buf[MP_OS_ERROR_TEXT];
     int rc = io_uring_queue_init((unsigned)depth + 1, &u->ring, 0);
-    if (rc < 0) return mp_fail(MP_E_FAILED, "the system refuses io_uring: %s; use --io pread", strerror(-rc));
+    if (rc < 0) return mp_fail(MP_E_FAILED, "the system refuses io_uring: %s; use --io pread", mp_os_error(-rc, buf));
     u->open = true;
     u->bell = eventfd(0, EFD_CLOEXEC);
-    return u->bell >= 0 ? MP_OK : mp_fail(MP_E_FAILED, "the system refused an eventfd: %s", strerror(errno));
+    return u->bell >= 0 ? MP_OK : mp_fail(MP_E_FAILED, "the system refused an eventfd: %s", mp_os_error(errno, buf));
 }
 
 mp_err mp_uring_open(mp_ledger *ledger, int depth, mp_uring **out) {

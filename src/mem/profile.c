@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
-#include "base/replace.h"
+#include "base/os_write.h"
 
 enum { VERSION = 1, HEAD = 48, TAIL = 8 };
 enum { FIRST_BYTES = 64 << 10, LAST_BYTES = 4 << 10, BLOCK_BYTES = 16 << 10 };

@@ -4,7 +4,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "base/replace.h"
+#include "base/os_write.h"
 #include "test.h"
 
 static char dir[] = "/tmp/moped-replace-XXXXXX";
