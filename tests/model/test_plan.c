@@ -116,7 +116,6 @@ TEST(the_plan_is_what_the_ledger_counts)
         }
 }
 
-/* Planning takes nothing: the dry run of a model for which no machine has the memory. */
 /* In small steps around the budget that all experts fit: what is planned is never more than the budget less its slack. */
 TEST(no_budget_is_planned_beyond)
 {
@@ -138,6 +137,7 @@ TEST(no_budget_is_planned_beyond)
     CHECK(partly > 100);
 }
 
+/* Planning takes nothing: the dry run of a model for which no machine has the memory. */
 TEST(a_plan_may_be_larger_than_the_machine)
 {
     char path[TINY_PATH];

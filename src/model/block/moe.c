@@ -181,10 +181,10 @@ static void run_dry(dispatch *d, int64_t choices)
     mp_prefetch_guess(d->f, d->w);
 }
 
-static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
+mp_op mp_moe_route(mp_fwd *f, const mp_moe *w, mp_tensor x)
 {
     const mp_config *c = f->config;
-    int64_t tok = x.shape[0], choices = tok * c->experts_used;
+    int64_t tok = x.shape[0];
     mp_op route = { .kind = MP_OP_ROUTE, .n_out = 3, .in = { mp_linear(f, x, w->router, (mp_tensor){ 0 }) } };
     route.out[0] = mp_new_2d(f, MP_I32, tok, c->experts_used);
     route.out[1] = mp_new_2d(f, MP_F32, tok, c->experts_used);
@@ -193,6 +193,14 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
     route.u.route.renorm = c->renorm;
     route.u.route.scale = c->expert_scale;
     mp_emit(f, &route);
+    return route;
+}
+
+static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
+{
+    const mp_config *c = f->config;
+    int64_t tok = x.shape[0], choices = tok * c->experts_used;
+    mp_op route = mp_moe_route(f, w, x);
     mp_routed(f, (int)w->first / c->experts, route.out[0].data, route.out[1].data);
     dispatch d = { .f = f, .w = w, .x = x, .y = mp_new_2d(f, MP_F32, choices, c->width) };
     allocate(&d, choices);

@@ -18,5 +18,7 @@ typedef struct mp_moe {
 } mp_moe;
 
 void      mp_moe_bind(mp_binder *b, const mp_config *c, mp_moe *out);
+/* w's router on x[T,D] normed: the ROUTE op as it ran, with ids i32[T,k], weights f32[T,k] and probabilities f32[T,E] in out[0..2]. */
+mp_op     mp_moe_route(mp_fwd *f, const mp_moe *w, mp_tensor x);
 mp_tensor mp_moe_forward(mp_fwd *f, const mp_moe *w, mp_tensor x); /* x[T,D] normed -> [T,D] */
 #endif

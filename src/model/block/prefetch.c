@@ -154,21 +154,12 @@ static void hint(mp_fwd *f, const mp_moe *next, const mp_tensor *ids, const mp_t
 
 void mp_prefetch_guess(mp_fwd *f, const mp_moe *w)
 {
-    const mp_config *c = f->config;
     if (!w->ahead || !f->prefetch || f->routing || f->err || f->tape || /* no router says what a trace chooses */
         (!f->dev->dry && !mp_prefetch_on(f->prefetch, f->batch->n_tok)))
         return;
     size_t mark = mp_fwd_mark(f);
     mp_tensor x = mp_rmsnorm(f, sample(f), *w->ahead_norm);
-    int64_t rows = x.shape[0];
-    mp_op route = { .kind = MP_OP_ROUTE, .n_out = 3, .in = { mp_linear(f, x, w->ahead->router, (mp_tensor){ 0 }) } };
-    route.out[0] = mp_new_2d(f, MP_I32, rows, c->experts_used);
-    route.out[1] = mp_new_2d(f, MP_F32, rows, c->experts_used);
-    route.out[2] = mp_new_2d(f, MP_F32, rows, c->experts);
-    route.u.route.k = c->experts_used;
-    route.u.route.renorm = c->renorm;
-    route.u.route.scale = c->expert_scale;
-    mp_emit(f, &route);
+    mp_op route = mp_moe_route(f, w->ahead, x);
     if (!f->err)
         hint(f, w->ahead, &route.out[0], &route.out[1]);
     mp_fwd_rewind(f, mark);
