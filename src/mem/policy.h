@@ -15,8 +15,6 @@ typedef struct mp_access {
     uint32_t        n;
     uint32_t        tokens; /* that were routed together: 1 in decode, the batch in prefill; 0 counts as 1 */
     const uint16_t *rows;   /* [n] how many of the tokens use each page; NULL: one each */
-    const float    *weight; /* [n] router weight of each page, summed over the tokens; NULL: not known */
-    const float    *probs;  /* [pages of the group] the router's probability of every page, mean over the tokens; NULL: not known */
 } mp_access;
 
 typedef struct mp_policy {

@@ -68,6 +68,13 @@ static mp_err read_for(measure *x, uint64_t ns, double *bps)
     return err;
 }
 
+/* Some slots of every size class (the least has one of all classes but one), and no more than half of the pages: what is resident is not read. */
+static uint64_t slots_budget(const mp_pager_cost *cost)
+{
+    uint64_t some = cost->least_bytes * 3, half = cost->all_bytes / 2;
+    return some < half ? some : half > cost->least_bytes ? half : cost->least_bytes;
+}
+
 mp_err mp_measure_disk(const mp_model_options *options, uint64_t ns, double *bps)
 {
     mp_model *m;
@@ -88,7 +95,7 @@ mp_err mp_measure_disk(const mp_model_options *options, uint64_t ns, double *bps
             mp_ledger_set_limit(ledger, MP_TIER_RAM, options->ram_bytes > mp_os_own_bytes() + ROOM ? options->ram_bytes - mp_os_own_bytes() - ROOM : 1);
         if (!err)
             err = mp_pager_price(&c, SLOTS, &cost);
-        c.budget_bytes = cost.least_bytes * 3 < cost.all_bytes ? cost.least_bytes * 3 : cost.all_bytes; /* the least is one slot of all size classes but one */
+        c.budget_bytes = slots_budget(&cost);
         if (!err)
             err = mp_pager_open(&c, SLOTS, &x.pager);
         x.pages = m->binder.pages;

@@ -507,6 +507,31 @@ TEST(hints_respect_what_is_needed) {
     pages_close(&p);
 }
 
+/* The floor of an announced set: the larger of reading what is missing, with the last page's own time, and computing what is there. */
+TEST(the_bound_of_a_set) {
+    pages p;
+    pages_open(&p, 8, 3000, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 1);
+    c.disk_cost = 10;
+    mp_pager *pager = NULL;
+    REQUIRE(mp_pager_open(&c, 1, &pager) == 0);
+    double bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (double)p.desc[i].slice[0].bytes + p.desc[i].slice[1].bytes + p.desc[i].slice[2].bytes;
+    for (mp_page i = 0; i < 3; i++) use(pager, &p, i);
+    mp_page set[] = {0, 1, 2, 3, 4};
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = 5}));
+    CHECK_NEAR(stats_of(pager).bound_bytes, 10 * (bytes[3] + bytes[4]) + bytes[4], 1e-6);
+    for (mp_page i = 0; i < 5; i++) use(pager, &p, i);
+    mp_pager_reset_stats(pager);
+    CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = 5}));
+    CHECK_NEAR(stats_of(pager).bound_bytes, bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4], 1e-6);
+    mp_pager_close(&pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+}
+
 /* Warming fills free slots in the order of the list, and takes nothing from anybody. */
 TEST(warming_fills_free_slots_only) {
     pages p;
@@ -796,6 +821,7 @@ int main(void) {
     RUN(hints_load_and_demand_goes_first);
     RUN(hints_of_a_group_end_with_it);
     RUN(hints_respect_what_is_needed);
+    RUN(the_bound_of_a_set);
     RUN(warming_fills_free_slots_only);
     RUN(kept_pages_stay);
     RUN(kept_pages_give_way_in_a_pager_that_shrank);

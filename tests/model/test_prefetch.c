@@ -196,6 +196,26 @@ TEST(guesses_are_right_more_often_than_not)
     mp_model_close(&m);
 }
 
+/* The rate at which the disk gives a model's experts is measured within its budget, and is none where there are none or there is no room. */
+TEST(the_disks_rate)
+{
+    char path[TINY_PATH];
+    double bps = -1;
+    moped_options o = { .path = paged, .ram_bytes = TINY_ROOM };
+    CHECK(!moped_disk_rate(&o, 0.05, &bps));
+    CHECK(bps > 0);
+    o.ram_bytes = 1 << 20;
+    CHECK(!moped_disk_rate(&o, 0.05, &bps));
+    CHECK_NEAR(bps, 0, 0);
+    tiny_path("llama", ".gguf", path); /* no experts */
+    o = (moped_options){ .path = path, .ram_bytes = TINY_ROOM };
+    CHECK(!moped_disk_rate(&o, 0.05, &bps));
+    CHECK_NEAR(bps, 0, 0);
+    o.io = "tape:1";
+    o.path = paged;
+    CHECK_EQ(moped_disk_rate(&o, 0.05, &bps), MOPED_E_USAGE);
+}
+
 int main(void)
 {
     RUN(it_keeps_what_pays);
@@ -212,6 +232,7 @@ int main(void)
     RUN(nothing_changes_a_bit);
     RUN(sessions_do_not_notice_a_new_budget);
     RUN(the_page_cache_keeps_its_share_of_a_new_budget);
+    RUN(the_disks_rate);
     RUN(guesses_are_right_more_often_than_not);
     unlink(paged);
     rmdir(dir);

@@ -25,7 +25,6 @@ typedef struct dispatch {
     uint16_t      *uses;       /* [n] how many rows each has */
     mp_expert_job *run;        /* [n] those of the current call */
     int32_t       *rows;       /* [T*k] grouped by expert */
-    const float   *probs;      /* [E] the router's, mean over the tokens */
     int            n;
 } dispatch;
 
@@ -133,7 +132,7 @@ static void run_paged(dispatch *d)
     if (f->prefetch)
         mp_prefetch_learn(f->prefetch, d->page, d->n);
     if (!f->err)
-        f->err = mp_pager_want(f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0], .rows = d->uses, .probs = d->probs });
+        f->err = mp_pager_want(f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0], .rows = d->uses });
     if (!f->err && !mp_pager_complete(f->pager))
         mp_prefetch_guess(f, d->w); /* the reads of this layer are under way; guesses come after them */
     while (d->n && !f->err) {
@@ -154,18 +153,6 @@ static void run_resident(dispatch *d)
         d->run[i].down = e->down;
     }
     run_jobs(d, d->n);
-}
-
-/* probabilities [T,E] -> their mean over the tokens, in place of the first row. */
-static void average(mp_tensor *p)
-{
-    int64_t tok = p->shape[0], experts = p->shape[1];
-    float *mean = p->data;
-    for (int64_t t = 1; t < tok; t++)
-        for (int64_t e = 0; e < experts; e++)
-            mean[e] += ((const float *)((const char *)p->data + t * p->stride[0]))[e];
-    for (int64_t e = 0; e < experts && tok > 1; e++)
-        mean[e] /= (float)tok;
 }
 
 /* The planner's view: as many experts as there can be, each with the most rows that it can have; sizes only. */
@@ -209,13 +196,10 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
         run_dry(&d, choices);
     } else if (!f->err) {
         group(&d, route.out[0].data, choices, offset);
-        if (w->resident) {
+        if (w->resident)
             run_resident(&d);
-        } else {
-            average(&route.out[2]);
-            d.probs = f->routing ? NULL : route.out[2].data;
+        else
             run_paged(&d);
-        }
     }
     mp_op sum = { .kind = MP_OP_COMBINE, .n_out = 1, .in = { d.y, route.out[1] } };
     sum.out[0] = mp_new_2d(f, MP_F32, tok, c->width);
