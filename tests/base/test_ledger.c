@@ -225,6 +225,31 @@ TEST(names) {
         for (int k = 0; k < i; k++) CHECK(strcmp(mp_owner_name((mp_owner)i), mp_owner_name((mp_owner)k)) != 0);
 }
 
+/* Blocks as a generation takes them, in a thread of its own: what is freed must not stay in that thread's heap. */
+static void *take_and_free(void *ledger) {
+    for (int i = 0; i < 4; i++) {
+        void *block;
+        CHECK_OK(mp_alloc(ledger, MP_OWN_WORK, 3 << 20, &block)); /* zeroed, and so touched */
+        mp_free(block);
+    }
+    return NULL;
+}
+
+TEST(large_blocks_go_back_to_the_system) {
+    mp_ledger *ledger = NULL;
+    REQUIRE(mp_ledger_open(false, &ledger) == 0);
+    take_and_free(ledger); /* the C library learns from here on to serve such blocks from heaps */
+    uint64_t before = mp_os_own_bytes();
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+        REQUIRE(pthread_create(&thread, NULL, take_and_free, ledger) == 0);
+        pthread_join(thread, NULL);
+    }
+    uint64_t after = mp_os_own_bytes();
+    CHECK(after < before + (1 << 20));
+    mp_ledger_close(&ledger);
+}
+
 int main(void) {
     RUN(charges_and_credits);
     RUN(limit_is_hard);
@@ -236,5 +261,6 @@ int main(void) {
     RUN(populate_is_resident);
     RUN(threads_never_pass_the_limit);
     RUN(names);
+    RUN(large_blocks_go_back_to_the_system);
     return test_done();
 }
