@@ -78,3 +78,35 @@ const mp_kern *mp_kern_get(const char *name)
     }
     return NULL;
 }
+
+bool mp_kern_has_mm(const mp_kern *k, mp_dtype type)
+{
+    return k->mm[type] || k->dot[type];
+}
+
+/* Row by row: a block of tokens passes over each row while it is in the first cache. */
+static void mm_by_rows(const mp_kern *k, mp_dtype type, const mp_mm *m, int64_t first, int64_t last)
+{
+    for (int64_t r = 0; r < m->rows; r++) {
+        const char *row = (const char *)m->w + (size_t)r * m->row_bytes;
+        for (int64_t t = first; t < last; t += MP_DOT_TOK) {
+            int n = last - t < MP_DOT_TOK ? (int)(last - t) : MP_DOT_TOK;
+            const void *x[MP_DOT_TOK];
+            float y[MP_DOT_TOK];
+            for (int i = 0; i < n; i++)
+                x[i] = mp_mm_x(m, t + i);
+            k->dot[type](y, row, x, m->n, n);
+            for (int i = 0; i < n; i++)
+                mp_mm_out(m, t + i)[r] = y[i];
+        }
+    }
+}
+
+void mp_kern_mm(const mp_kern *k, mp_dtype type, const mp_mm *m)
+{
+    enum { TOK_BLOCK = 64 };
+    if (k->mm[type])
+        k->mm[type](m);
+    for (int64_t t = 0; !k->mm[type] && t < m->tok; t += TOK_BLOCK)
+        mm_by_rows(k, type, m, t, t + TOK_BLOCK < m->tok ? t + TOK_BLOCK : m->tok);
+}

@@ -10,27 +10,53 @@
 
 #include "num/dtype.h"
 
-enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_DOT_TOK = 4 };
+enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_Q8_SUPER = 256, MP_DOT_TOK = 4, MP_MM_SCRATCH = 128 << 10 };
 
-/* Activations of one token, quantized: x[i] ~ d[i/16] * q[i]. Three parallel arrays inside one buffer of mp_q8_bytes(n):
- *   | float d[2*nb] | float s[nb] | int8 q[nb*32] |      nb = ceil(n/32), s[b] = what the weights' minimum of block b is multiplied by: the
- * sum of d * q over its 32. A scale for every 16 costs the kernels nothing and a quarter of the rounding error of one for 32 (bench/results/kl.md).
- * n is padded with zeros to a multiple of 32 only in q; weights' rows are always whole blocks. */
+/* 256 activations of one token, quantized: x[i] ~ d[i/16] * q[i]; what is past the row's end is 0.
+ *
+ *   q   int8, in element order, or turned (mp_kern.turn_q8)
+ *   d   scales, one for every 16; d and a are in the order of the table's lanes (mp_kern.q8_lanes)
+ *   a   -128 times the sum of the 16 q: what turns a sum over codes plus 128 into one over codes
+ *   s   what the weights' minimum of block b is multiplied by: the sum of d * q over its 32
+ *
+ * A scale for every 16 costs the kernels nothing and a quarter of the rounding error of one for 32 (bench/results/kl.md). A token is
+ * mp_q8_bytes(n) of these, one after the other; 64-byte aligned they cost no split loads. */
 typedef struct mp_q8 {
-    const float  *d, *s;
-    const int8_t *q;
+    int8_t  q[256];
+    float   d[16];
+    int32_t a[16];
+    float   s[8], unused[8];
 } mp_q8;
 
-static inline size_t mp_q8_bytes(int64_t n) /* of one token's buffer, a multiple of 64 */
+static inline size_t mp_q8_bytes(int64_t n) /* of one token, a multiple of 64 */
 {
-    size_t nb = (size_t)(n + 31) / 32;
-    return (nb * 44 + 63) & ~(size_t)63;
+    return (size_t)((n + MP_Q8_SUPER - 1) / MP_Q8_SUPER) * sizeof(mp_q8);
 }
-static inline mp_q8 mp_q8_at(const void *buf, int64_t n)
+
+/* out[t][r] = row r of w . x_t, for `rows` rows of n weights and tok tokens; n is a multiple of the type's block. */
+typedef struct mp_mm {
+    const void    *w;
+    size_t         row_bytes;
+    int64_t        rows, n;
+    const void    *x;      /* quantized types: mp_q8 of token t at x + x_row[t] / x_div * x_stride bytes; F32, F16, BF16: float[n] there */
+    size_t         x_stride;
+    const int32_t *x_row;  /* NULL: token t is row t */
+    int32_t        x_div;  /* only with x_row */
+    float         *out;    /* of token t at out + out_row[t] * out_stride floats */
+    int64_t        out_stride;
+    const int32_t *out_row; /* NULL: token t is row t */
+    int64_t        tok;
+    bool           turned;  /* the tokens went through turn_q8; must be so for more than one */
+    void          *scratch; /* MP_MM_SCRATCH bytes, 64-byte aligned, nobody else's */
+} mp_mm;
+
+static inline const void *mp_mm_x(const mp_mm *m, int64_t t)
 {
-    size_t nb = (size_t)(n + 31) / 32;
-    const float *f = buf;
-    return (mp_q8){ f, f + 2 * nb, (const int8_t *)(f + 3 * nb) };
+    return (const char *)m->x + (size_t)(m->x_row ? m->x_row[t] / m->x_div : t) * m->x_stride;
+}
+static inline float *mp_mm_out(const mp_mm *m, int64_t t)
+{
+    return m->out + (m->out_row ? m->out_row[t] : t) * m->out_stride;
 }
 
 typedef struct mp_kern {
@@ -39,12 +65,16 @@ typedef struct mp_kern {
     /* dst[0..n) = the weights of one row, n a multiple of the type's block. Also F32 (copy), F16, BF16. */
     void (*dequant[MP_DTYPE_COUNT])(float *dst, const void *src, int64_t n);
 
-    /* buf (mp_q8_bytes(n)) = x quantized. Where there is a NaN or an infinity, d and s are NaN, so that it shows. */
-    void (*quantize_q8)(void *buf, const float *x, int64_t n);
+    /* q (mp_q8_bytes(n)) = x quantized. Where there is a NaN or an infinity, d and s are NaN, so that it shows. */
+    void (*quantize_q8)(mp_q8 *q, const float *x, int64_t n);
+    bool q8_lanes; /* group 4c + l of d and a is at 4l + c */
+    /* NULL, or what tokens go through before products of several of them: bytes 64c + 16l + 4k + b of a super-block, to 64k + 16l + 4c + b. Twice is back. */
+    void (*turn_q8)(mp_q8 *q, int64_t n);
 
-    /* out[t] = row . x_t for t < tok, tok in 1..MP_DOT_TOK. Quantized types: x_t is the q8 buffer at (const char *)x + t * x_stride.
-     * F32, F16, BF16: x_t is float[n] at the same place. NULL for types without products (I32). */
-    void (*dot[MP_DTYPE_COUNT])(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok);
+    /* Products (mp_kern_mm): a whole one, or, where that is NULL, one row: out[t] = row . x[t] for t < tok, tok in 1..MP_DOT_TOK.
+     * Both are NULL for types without products (I32). */
+    void (*mm[MP_DTYPE_COUNT])(const mp_mm *m);
+    void (*dot[MP_DTYPE_COUNT])(float *out, const void *row, const void *const *x, int64_t n, int tok);
 
     /* Float vectors of n. Sums are taken in a fixed order. */
     float (*sum_sq)(const float *x, int64_t n);
@@ -69,6 +99,9 @@ float mp_expf(float x);
 const mp_kern *mp_kern_get(const char *name);
 /* The i-th table that this processor can run, best last; NULL past the end. For tests and doctor. */
 const mp_kern *mp_kern_at(int i);
+
+bool mp_kern_has_mm(const mp_kern *k, mp_dtype type);
+void mp_kern_mm(const mp_kern *k, mp_dtype type, const mp_mm *m); /* a token's results do not depend on the other tokens, nor a row's on other rows */
 
 /* Scalars shared by the reference and the tests. */
 float    mp_f16_to_f32(uint16_t h);

@@ -6,10 +6,10 @@
 
 /* What mp_kern.dot gets beside its output. */
 typedef struct mp_dot_in {
-    const void *row, *x;
-    size_t      x_stride;
-    int64_t     n;
-    int         tok;
+    const void        *row;
+    const void *const *x; /* of each token */
+    int64_t            n;
+    int                tok;
 } mp_dot_in;
 
 /* n keys or values of dim elements, rows `stride` bytes apart. */
@@ -18,9 +18,4 @@ typedef struct mp_tile_in {
     size_t      stride;
     int64_t     n, dim;
 } mp_tile_in;
-
-static inline const void *mp_dot_x(const mp_dot_in *in, int t) /* of token t */
-{
-    return (const char *)in->x + (size_t)t * in->x_stride;
-}
 #endif

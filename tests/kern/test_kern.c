@@ -38,13 +38,17 @@ static void fill(float *x, int64_t n, float range)
 
 /* ---- products ---- */
 
+enum { TOKENS = 4 };
+
 typedef struct dot_case {
     mp_dtype type;
     int64_t  n;
-    guard    row, x;     /* x: four tokens, stride bytes apart; the last ends at the page's end */
-    size_t   x_stride;
-    double   magnitude[MP_DOT_TOK]; /* bound of the sum of |terms| */
+    guard    row;
+    float   *x[TOKENS];
+    double   magnitude[TOKENS]; /* bound of the sum of |terms| */
 } dot_case;
+
+static unsigned char scratch[MP_MM_SCRATCH] __attribute__((aligned(64)));
 
 /* What the error of any order of adding is proportional to: the largest weight (a k-quant's two parts are of that size even where they cancel) times
  * the sum of |x|. */
@@ -64,29 +68,48 @@ static void measure(dot_case *c, int t, const float *x)
 static dot_case dot_open(mp_dtype type, int64_t n, row_kind kind)
 {
     dot_case c = { .type = type, .n = n };
-    bool     q8 = mp_dtype_get(type)->quantized;
-    size_t   last = q8 ? (size_t)n / 32 * 44 : (size_t)n * 4;
-    float   *x = malloc((size_t)n * sizeof *x);
-    c.x_stride = q8 ? mp_q8_bytes(n) : last;
     c.row = guard_open(mp_dtype_row_bytes(type, n));
-    c.x = guard_open(c.x_stride * (MP_DOT_TOK - 1) + last);
     row_fill(type, c.row.p, n, kind);
-    for (int t = 0; t < MP_DOT_TOK; t++) {
-        fill(x, n, kind == ROW_HUGE ? 10.0f : 1.0f);
-        if (q8)
-            mp_kern_at(0)->quantize_q8(c.x.p + c.x_stride * (size_t)t, x, n);
-        else
-            memcpy(c.x.p + c.x_stride * (size_t)t, x, last);
-        measure(&c, t, x);
+    for (int t = 0; t < TOKENS; t++) {
+        c.x[t] = malloc((size_t)n * sizeof(float));
+        fill(c.x[t], n, kind == ROW_HUGE ? 10.0f : 1.0f);
+        measure(&c, t, c.x[t]);
     }
-    free(x);
     return c;
 }
 
 static void dot_close(dot_case *c)
 {
     guard_close(&c->row);
-    guard_close(&c->x);
+    for (int t = 0; t < TOKENS; t++)
+        free(c->x[t]);
+}
+
+/* Tokens as the table's products want them, up to the end of mapped memory. */
+static guard tokens_of(const mp_kern *k, mp_dtype type, float *const *x, int64_t n, int tok, size_t *stride)
+{
+    bool q8 = mp_dtype_get(type)->quantized;
+    *stride = q8 ? mp_q8_bytes(n) : (size_t)n * sizeof(float);
+    guard g = guard_open(*stride * (size_t)tok);
+    for (int t = 0; t < tok; t++) {
+        mp_q8 *q = (mp_q8 *)(void *)(g.p + *stride * (size_t)t);
+        if (q8)
+            k->quantize_q8(q, x[t], n);
+        if (q8 && tok > 1 && k->turn_q8)
+            k->turn_q8(q, n);
+        if (!q8)
+            memcpy(g.p + *stride * (size_t)t, x[t], *stride);
+    }
+    return g;
+}
+
+/* One row; tok < 0: a token that was turned with others. */
+static void dot(const mp_kern *k, const dot_case *c, float *out, const void *x, size_t stride, int tok)
+{
+    bool  turned = tok < 0 || tok > 1;
+    mp_mm m = { .w = c->row.p, .row_bytes = mp_dtype_row_bytes(c->type, c->n), .rows = 1, .n = c->n, .x = x, .x_stride = stride,
+                .out = out, .out_stride = 1, .tok = abs(tok), .turned = turned, .scratch = scratch };
+    mp_kern_mm(k, c->type, &m);
 }
 
 /* Both add n / 32 block products (floats: n terms in at least 16 lanes) with a rounding each, twice 2^-24 of what is summed so far; lane sums and the
@@ -99,28 +122,31 @@ static double tolerance(const dot_case *c, int t)
 
 static void dot_check(const mp_kern *k, const dot_case *c)
 {
-    guard       g;
-    float      *out = floats(&g, MP_DOT_TOK), one[MP_DOT_TOK], want[MP_DOT_TOK];
+    size_t      stride, ref_stride;
+    guard       x = tokens_of(k, c->type, c->x, c->n, TOKENS, &stride), ref = tokens_of(mp_kern_at(0), c->type, c->x, c->n, TOKENS, &ref_stride);
+    float       one[TOKENS], want[TOKENS];
     const char *name = mp_dtype_get(c->type)->name;
-    mp_kern_at(0)->dot[c->type](want, c->row.p, c->x.p, c->x_stride, c->n, MP_DOT_TOK);
-    for (int t = 0; t < MP_DOT_TOK; t++) {
-        k->dot[c->type](one + t, c->row.p, c->x.p + c->x_stride * (size_t)t, c->x_stride, c->n, 1);
+    dot(mp_kern_at(0), c, want, ref.p, ref_stride, TOKENS);
+    for (int t = 0; t < TOKENS; t++) {
+        guard alone = tokens_of(k, c->type, c->x + t, c->n, 1, &stride);
+        float turned;
+        dot(k, c, one + t, alone.p, stride, 1);
+        dot(k, c, &turned, x.p + stride * (size_t)t, stride, -1);
+        expect(same(&turned, one + t, 1), k->name, "dot: one token, turned", name, c->n);
+        guard_close(&alone);
         bool near = fabs((double)one[t] - (double)want[t]) <= tolerance(c, t);
         if (!near)
             printf("  %.9g, reference %.9g, tolerance %.3g\n", (double)one[t], (double)want[t], tolerance(c, t));
         expect(near, k->name, "dot", name, c->n);
     }
-    for (int tok = 2; tok <= MP_DOT_TOK; tok++) {
-        guard   g2;
-        float  *few = floats(&g2, tok);
-        k->dot[c->type](few, c->row.p, c->x.p, c->x_stride, c->n, tok);
-        expect(same(few, one, tok) && guard_ok(&g2), k->name, "dot: a token's result depends on its company", name, c->n);
-        guard_close(&g2);
+    for (int tok = 2; tok <= TOKENS; tok++) {
+        guard g;
+        float *few = floats(&g, tok);
+        dot(k, c, few, x.p, stride, tok);
+        expect(same(few, one, tok) && guard_ok(&g), k->name, "dot: a token's result depends on its company", name, c->n);
+        guard_close(&g);
     }
-    /* The last token alone, up to the very end of the mapping. */
-    k->dot[c->type](out, c->row.p, c->x.p + 3 * c->x_stride, c->x_stride, c->n, 1);
-    expect(same(out, one + 3, 1) && guard_ok(&g), k->name, "dot: last token", name, c->n);
-    guard_close(&g);
+    guard_close(&x), guard_close(&ref);
 }
 
 TEST(products_match_the_reference)
@@ -128,7 +154,7 @@ TEST(products_match_the_reference)
     for (int type = 0; type < MP_DTYPE_COUNT; type++) {
         for (int i = 0; i < LENGTHS * ROW_KINDS; i++) {
             int64_t n = lengths[i / ROW_KINDS];
-            if (!mp_kern_at(0)->dot[type] || n % mp_dtype_get((mp_dtype)type)->block_len)
+            if (!mp_kern_has_mm(mp_kern_at(0), (mp_dtype)type) || n % mp_dtype_get((mp_dtype)type)->block_len)
                 continue;
             dot_case c = dot_open((mp_dtype)type, n, (row_kind)(i % ROW_KINDS));
             for (int isa = 0; mp_kern_at(isa); isa++)
@@ -155,18 +181,76 @@ TEST(reference_products_are_right)
 {
     for (int type = 0; type < MP_DTYPE_COUNT; type++) {
         const mp_kern *k = mp_kern_at(0);
-        if (!k->dot[type])
+        if (!mp_kern_has_mm(k, (mp_dtype)type))
             continue;
         dot_case c = dot_open((mp_dtype)type, 1536, ROW_RANDOM);
         float    w[1536], got;
         double   want = 0;
-        mp_q8    x = mp_q8_at(c.x.p, c.n);
+        size_t   stride;
+        guard    g = tokens_of(k, c.type, c.x, c.n, 1, &stride);
+        mp_q8   *q8 = (mp_q8 *)(void *)g.p;
         k->dequant[type](w, c.row.p, c.n);
         for (int64_t i = 0; i < c.n; i++)
-            want += (double)w[i] * (mp_dtype_get((mp_dtype)type)->quantized ? (double)x.d[i / 16] * x.q[i] : (double)((float *)(void *)c.x.p)[i]);
-        k->dot[type](&got, c.row.p, c.x.p, c.x_stride, c.n, 1);
+            want += (double)w[i] * (mp_dtype_get((mp_dtype)type)->quantized ? (double)q8[i / 256].d[i % 256 / 16] * q8[i / 256].q[i % 256] : (double)c.x[0][i]);
+        dot(k, &c, &got, g.p, stride, 1);
         CHECK_NEAR(got, want, tolerance(&c, 0));
+        guard_close(&g);
         dot_close(&c);
+    }
+}
+
+/* ---- many rows and tokens ---- */
+
+enum { MANY_ROWS = 37, MANY_TOK = 70, OUT_STRIDE = MANY_ROWS + 3 };
+
+/* Row by row and token by token is what whole products must give, bit for bit, wherever tokens and results lie. */
+static void many_check(const mp_kern *k, mp_dtype type, int64_t n, int rows, int tok)
+{
+    size_t row_bytes = mp_dtype_row_bytes(type, n), stride;
+    guard  w = guard_open(row_bytes * (size_t)rows), out = guard_open(sizeof(float) * OUT_STRIDE * (size_t)tok);
+    float *x[MANY_TOK], *got = (float *)(void *)out.p, one;
+    int32_t x_row[MANY_TOK], out_row[MANY_TOK];
+    row_fill(type, w.p, n * rows, ROW_RANDOM);
+    for (int t = 0; t < tok; t++) {
+        x[t] = malloc((size_t)n * sizeof(float));
+        fill(x[t], n, 1.0f);
+        x_row[t] = (tok - 1 - t) * 3 + t % 3; /* of the token before, twice over */
+        out_row[t] = (t + 1) % tok;
+    }
+    guard q = tokens_of(k, type, x, n, tok, &stride);
+    mp_mm m = { .w = w.p, .row_bytes = row_bytes, .rows = rows, .n = n, .x = q.p, .x_stride = stride, .x_row = x_row, .x_div = 3, .out = got,
+                .out_stride = OUT_STRIDE, .out_row = out_row, .tok = tok, .turned = tok > 1, .scratch = scratch };
+    memset(out.p, 0xee, sizeof(float) * OUT_STRIDE * (size_t)tok);
+    mp_kern_mm(k, type, &m);
+    for (int t = 0; t < tok; t++) {
+        float *y = got + out_row[t] * OUT_STRIDE;
+        for (int r = 0; r < rows; r++) {
+            mp_mm single = { .w = w.p + row_bytes * (size_t)r, .row_bytes = row_bytes, .rows = 1, .n = n, .x = q.p + stride * (size_t)(tok - 1 - t),
+                             .x_stride = stride, .out = &one, .out_stride = 1, .tok = 1, .turned = tok > 1, .scratch = scratch };
+            mp_kern_mm(k, type, &single);
+            expect(same(&one, y + r, 1), k->name, "many rows and tokens", mp_dtype_get(type)->name, n);
+        }
+        for (int r = rows; r < OUT_STRIDE; r++)
+            expect(memcmp(y + r, "\xee\xee\xee\xee", 4) == 0, k->name, "written past the rows", mp_dtype_get(type)->name, n);
+        free(x[t]);
+    }
+    expect(guard_ok(&out), k->name, "written before the results", mp_dtype_get(type)->name, n);
+    guard_close(&w), guard_close(&out), guard_close(&q);
+}
+
+TEST(many_rows_and_tokens)
+{
+    static const int shapes[][2] = { { 1, 7 }, { 2, 1 }, { 15, 2 }, { 16, 3 }, { 17, 5 }, { 37, 8 }, { 33, 70 } };
+    static const int64_t many_lengths[] = { 32, 288, 512, 768, 2304, 4352 };
+    for (int type = 0; type < MP_DTYPE_COUNT; type++) {
+        if (!mp_kern_has_mm(mp_kern_at(0), (mp_dtype)type))
+            continue;
+        for (int i = 0; i < 7 * 6; i++) {
+            int64_t n = many_lengths[i % 6];
+            if (n % mp_dtype_get((mp_dtype)type)->block_len == 0)
+                for (int isa = n > 512 ? 1 : 0; mp_kern_at(isa); isa++) /* the reference is slow, and has no tiles */
+                    many_check(mp_kern_at(isa), (mp_dtype)type, n, shapes[i / 6][0], shapes[i / 6][1]);
+        }
     }
 }
 
@@ -176,13 +260,16 @@ TEST(nan_shows)
     for (int isa = 0; mp_kern_at(isa); isa++) {
         for (int type = 0; type < MP_DTYPE_COUNT; type++) {
             const mp_kern *k = mp_kern_at(isa);
-            if (!k->dot[type] || !mp_dtype_get((mp_dtype)type)->quantized)
+            if (!mp_kern_has_mm(k, (mp_dtype)type) || !mp_dtype_get((mp_dtype)type)->quantized)
                 continue;
             dot_case c = dot_open((mp_dtype)type, 512, ROW_RANDOM);
-            float    out[MP_DOT_TOK], nan = NAN;
-            memcpy(c.x.p + c.x_stride + 4 * 5, &nan, 4); /* a scale of token 1 */
-            k->dot[type](out, c.row.p, c.x.p, c.x_stride, c.n, MP_DOT_TOK);
+            float    out[TOKENS];
+            size_t   stride;
+            c.x[1][37] = NAN;
+            guard    g = tokens_of(k, c.type, c.x, c.n, TOKENS, &stride);
+            dot(k, &c, out, g.p, stride, TOKENS);
             expect(isnan(out[1]) && !isnan(out[0]) && !isnan(out[2]) && !isnan(out[3]), k->name, "NaN", mp_dtype_get((mp_dtype)type)->name, c.n);
+            guard_close(&g);
             dot_close(&c);
         }
     }
@@ -222,6 +309,7 @@ int main(int argc, char **argv)
         return bench_all();
     RUN(products_match_the_reference);
     RUN(float_products_of_any_length);
+    RUN(many_rows_and_tokens);
     RUN(reference_products_are_right);
     RUN(nan_shows);
     RUN(decoders_match_bit_for_bit);

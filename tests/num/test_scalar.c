@@ -107,7 +107,7 @@ TEST(tables_of_kernels)
         const mp_kern *k = mp_kern_at(count);
         CHECK(mp_kern_get(k->name) == k);
         for (int type = 0; type < MP_DTYPE_COUNT; type++)
-            CHECK((k->dot[type] != NULL) == (type != MP_I32) && (k->dequant[type] != NULL) == (type != MP_I32));
+            CHECK(mp_kern_has_mm(k, (mp_dtype)type) == (type != MP_I32) && (k->dequant[type] != NULL) == (type != MP_I32));
         CHECK(k->quantize_q8 && k->sum_sq && k->max && k->scale_mul && k->add && k->axpy && k->silu_mul && k->exp_sum && k->to_f16);
         CHECK(k->attn_dot_f16 && k->attn_dot_f32 && k->attn_acc_f16 && k->attn_acc_f32);
     }

@@ -50,17 +50,17 @@ static bool cpu_can(const mp_dev *dev, const mp_op *op)
     if (op->kind <= MP_OP_NONE || op->kind >= MP_OP_COUNT || !table[op->kind])
         return false;
     for (int i = 0; op->kind == MP_OP_LINEAR && i < op->n_out; i++)
-        if (!d->k->dot[op->in[1 + 2 * i].dtype])
+        if (!mp_kern_has_mm(d->k, op->in[1 + 2 * i].dtype))
             return false;
     return true;
 }
 
 static size_t cpu_scratch(const mp_dev *dev, const mp_op *op)
 {
-    (void)dev;
+    const mp_dev_cpu *d = (const mp_dev_cpu *)dev;
     switch (op->kind) {
-    case MP_OP_LINEAR: return mp_cpu_linear_scratch(op);
-    case MP_OP_EXPERTS: return mp_cpu_experts_scratch(op);
+    case MP_OP_LINEAR: return mp_cpu_linear_scratch(d, op);
+    case MP_OP_EXPERTS: return mp_cpu_experts_scratch(d, op);
     default: return 0;
     }
 }

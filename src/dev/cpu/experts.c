@@ -1,57 +1,80 @@
-/* EXPERTS: for each job (one expert) and each of its rows, y = down(silu(gate x) * up x). Three parallel passes over all jobs at once, so that
- * eight experts of one token keep every core busy:
+/* EXPERTS: for each job (one expert) and each of its rows, y = down(silu(gate x) * up x). Passes over all jobs at once, so that eight experts of
+ * one token keep every core busy:
  *
- *   gather   q8 of each (token, choice) row, in job order      scratch  | xq [R] | h [R,F] f32 | hq [R] |     R rows of all jobs
- *   up       h = silu(gate) * up, 32 rows of F at a time
- *   down     y rows, 32 rows of D at a time
+ *   quantize  the tokens to q8; those of the jobs only, in job order, where that is fewer
+ *   up        h = silu(gate) * up, pieces of F
+ *   quantize  h
+ *   down      y rows, pieces of D
+ *
+ *   scratch   one panel for each thread | xq [min(R, T)] | h [R,F] f32 | hq [R]     R rows of all jobs
  *
  * Bytes that must move: every job's three matrices once. A row's result depends on its token and its expert only: not on which jobs share a call. */
 #include <string.h>
 
 #include "dev/cpu/cpu.h"
 
-enum { CHUNK = 32 };
+enum { CHUNK = 32, TOK_BLOCK = 64, QUANT_GRAIN = 16 };
 
 typedef struct experts {
     const mp_op   *op;
     const mp_kern *k;
-    int64_t        width, ff, rows;
-    char          *xq, *hq; /* q8 buffers, or NULL when that side's weights are not quantized */
-    float         *xf, *h;  /* xf: gathered rows in float, when gate or up are not quantized */
-    size_t         xq_bytes, hq_bytes;
+    int64_t        tok, width, ff, rows;
+    bool           quant_x, quant_h; /* some gate or up, some down is of a quantized type */
+    char          *panels, *xq, *hq;
+    float         *h;
+    size_t         xq_bytes, hq_bytes, total; /* of a row; of all scratch */
+    int64_t        grain; /* rows of weights in a piece */
 } experts;
 
-typedef struct layout { size_t xq, xf, h, hq, total; int64_t rows; bool quant_x, float_x, quant_h; } layout;
-
-static layout lay_out(const mp_op *op)
+static int64_t least(int64_t a, int64_t b)
 {
-    layout l = { 0 };
-    int64_t width = op->in[0].shape[1], ff = 0;
+    return a < b ? a : b;
+}
+
+static bool gathered(const experts *e)
+{
+    return e->rows < e->tok;
+}
+
+static bool quantized(const mp_tensor *w)
+{
+    return mp_dtype_get(w->dtype)->quantized;
+}
+
+static experts lay_out(const mp_dev_cpu *d, const mp_op *op)
+{
+    experts e = { .op = op, .k = d->k, .tok = op->in[0].shape[0], .width = op->in[0].shape[1], .panels = op->scratch };
     for (int i = 0; i < op->u.experts.n_jobs; i++) {
         const mp_expert_job *j = &op->u.experts.jobs[i];
-        bool gq = mp_dtype_get(j->gate.dtype)->quantized, uq = mp_dtype_get(j->up.dtype)->quantized;
-        l.rows += j->n;
-        ff = j->gate.shape[0];
-        l.quant_x |= gq || uq;
-        l.float_x |= !gq || !uq;
-        l.quant_h |= mp_dtype_get(j->down.dtype)->quantized;
+        e.rows += j->n;
+        e.ff = j->gate.shape[0];
+        e.quant_x |= quantized(&j->gate) || quantized(&j->up);
+        e.quant_h |= quantized(&j->down);
     }
-    size_t n = (size_t)l.rows, at = 0;
-    l.xq = at, at += l.quant_x ? n * mp_q8_bytes(width) : 0;
-    l.xf = at, at += l.float_x ? n * (size_t)width * sizeof(float) : 0;
-    l.h = at, at += n * (size_t)ff * sizeof(float);
+    e.xq_bytes = mp_q8_bytes(e.width), e.hq_bytes = mp_q8_bytes(e.ff);
+    size_t at = (size_t)mp_pool_threads(d->pool) * MP_MM_SCRATCH, n = (size_t)e.rows;
+    e.xq = e.panels + at, at += e.quant_x ? (gathered(&e) ? n : (size_t)e.tok) * e.xq_bytes : 0;
+    e.h = (float *)(void *)(e.panels + at), at += n * (size_t)e.ff * sizeof(float);
     at = (at + 63) & ~(size_t)63;
-    l.hq = at, at += l.quant_h ? n * mp_q8_bytes(ff) : 0;
-    l.total = at;
-    return l;
+    e.hq = e.panels + at, at += e.quant_h ? n * e.hq_bytes : 0;
+    e.total = at;
+    return e;
 }
 
-size_t mp_cpu_experts_scratch(const mp_op *op)
+size_t mp_cpu_experts_scratch(const mp_dev_cpu *d, const mp_op *op)
 {
-    return lay_out(op).total;
+    return lay_out(d, op).total;
 }
 
-static void gather(void *arg, int64_t first, int64_t last, int thread)
+static void quantize_tokens(void *arg, int64_t first, int64_t last, int thread)
+{
+    experts *e = arg;
+    (void)thread;
+    for (int64_t t = first; t < last; t++)
+        mp_cpu_quantize(e->k, e->xq + (size_t)t * e->xq_bytes, mp_row(&e->op->in[0], t), e->width, e->tok > 1);
+}
+
+static void quantize_gathered(void *arg, int64_t first, int64_t last, int thread)
 {
     experts *e = arg;
     (void)thread;
@@ -61,10 +84,7 @@ static void gather(void *arg, int64_t first, int64_t last, int thread)
         int64_t b = last - job->first < job->n ? last - job->first : job->n;
         for (int64_t i = a; i < b; i++) {
             const float *x = mp_row(&e->op->in[0], job->rows[i] / e->op->u.experts.k);
-            if (e->xq)
-                e->k->quantize_q8(e->xq + (size_t)(job->first + i) * e->xq_bytes, x, e->width);
-            if (e->xf)
-                memcpy(e->xf + (job->first + i) * e->width, x, (size_t)e->width * sizeof(float));
+            mp_cpu_quantize(e->k, e->xq + (size_t)(job->first + i) * e->xq_bytes, x, e->width, e->tok > 1);
         }
     }
 }
@@ -74,66 +94,84 @@ static void quantize_h(void *arg, int64_t first, int64_t last, int thread)
     experts *e = arg;
     (void)thread;
     for (int64_t r = first; r < last; r++)
-        e->k->quantize_q8(e->hq + (size_t)r * e->hq_bytes, e->h + r * e->ff, e->ff);
+        mp_cpu_quantize(e->k, e->hq + (size_t)r * e->hq_bytes, e->h + r * e->ff, e->ff, e->tok > 1);
 }
 
-/* y[t][i] = row (r0 + i) of W . x of rows (row + t), for n rows of W and tok <= MP_DOT_TOK tokens. */
-static void block(const experts *e, const mp_tensor *W, const char *q, size_t q_bytes, const float *f, int64_t row, int64_t r0, int n, int tok,
-                  float y[MP_DOT_TOK][CHUNK]) /* long: nine parameters, all of one product; a struct would only rename them */
+/* Rows [r0, r1) of W, with nothing said yet of tokens and results. */
+static mp_mm rows_of(const experts *e, const mp_tensor *W, int64_t r0, int64_t r1, int thread)
 {
-    bool quant = mp_dtype_get(W->dtype)->quantized;
     int64_t cols = W->shape[1];
-    const char *x = quant ? q + (size_t)row * q_bytes : (const char *)(f + row * cols);
-    size_t stride = quant ? q_bytes : (size_t)cols * sizeof(float);
-    for (int i = 0; i < n; i++) {
-        float v[MP_DOT_TOK];
-        e->k->dot[W->dtype](v, mp_row(W, r0 + i), x, stride, cols, tok);
-        for (int t = 0; t < tok; t++)
-            y[t][i] = v[t];
-    }
+    return (mp_mm){ .w = mp_row(W, r0), .row_bytes = mp_dtype_row_bytes(W->dtype, cols), .rows = r1 - r0, .n = cols, .turned = e->tok > 1,
+                    .scratch = e->panels + (size_t)thread * MP_MM_SCRATCH };
 }
 
-static void up_chunk(const experts *e, const mp_expert_job *job, int64_t r0)
+/* Rows r0.. of gate or up for the job's tokens [i, i + tok). */
+static void multiply_x(const experts *e, const mp_expert_job *job, const mp_tensor *W, mp_mm *m, int64_t i)
 {
-    int n = e->ff - r0 < CHUNK ? (int)(e->ff - r0) : CHUNK;
-    for (int64_t i = 0; i < job->n; i += MP_DOT_TOK) {
-        float g[MP_DOT_TOK][CHUNK], u[MP_DOT_TOK][CHUNK];
-        int tok = job->n - i < MP_DOT_TOK ? (int)(job->n - i) : MP_DOT_TOK;
-        block(e, &job->gate, e->xq, e->xq_bytes, e->xf, job->first + i, r0, n, tok, g);
-        block(e, &job->up, e->xq, e->xq_bytes, e->xf, job->first + i, r0, n, tok, u);
-        for (int t = 0; t < tok; t++)
-            e->k->silu_mul(e->h + (job->first + i + t) * e->ff + r0, g[t], u[t], n);
+    if (!quantized(W)) {
+        m->x = e->op->in[0].data;
+        m->x_stride = (size_t)e->width * sizeof(float);
+    } else {
+        m->x = gathered(e) ? e->xq + (size_t)(job->first + i) * e->xq_bytes : e->xq;
+        m->x_stride = e->xq_bytes;
     }
+    m->x_row = quantized(W) && gathered(e) ? NULL : job->rows + i;
+    m->x_div = e->op->u.experts.k;
+    mp_kern_mm(e->k, W->dtype, m);
 }
 
-static void down_chunk(const experts *e, const mp_expert_job *job, int64_t r0)
+static void up_chunk(const experts *e, const mp_expert_job *job, int64_t r0, int64_t r1, int thread)
 {
-    int n = e->width - r0 < CHUNK ? (int)(e->width - r0) : CHUNK;
-    for (int64_t i = 0; i < job->n; i += MP_DOT_TOK) {
-        float y[MP_DOT_TOK][CHUNK];
-        int tok = job->n - i < MP_DOT_TOK ? (int)(job->n - i) : MP_DOT_TOK;
-        block(e, &job->down, e->hq, e->hq_bytes, e->h, job->first + i, r0, n, tok, y);
-        for (int t = 0; t < tok; t++)
-            memcpy((float *)mp_row(&e->op->out[0], job->rows[i + t]) + r0, y[t], (size_t)n * sizeof(float));
+    float u[TOK_BLOCK][CHUNK];
+    mp_mm gate = rows_of(e, &job->gate, r0, r1, thread), up = rows_of(e, &job->up, r0, r1, thread);
+    for (int64_t i = 0; i < job->n; i += TOK_BLOCK) {
+        gate.out = e->h + (job->first + i) * e->ff + r0, gate.out_stride = e->ff;
+        up.out = u[0], up.out_stride = CHUNK;
+        gate.tok = up.tok = job->n - i < TOK_BLOCK ? job->n - i : TOK_BLOCK;
+        multiply_x(e, job, &job->gate, &gate, i);
+        multiply_x(e, job, &job->up, &up, i);
+        for (int64_t t = 0; t < gate.tok; t++)
+            e->k->silu_mul(mp_mm_out(&gate, t), mp_mm_out(&gate, t), u[t], gate.rows);
     }
 }
 
-static void up_items(void *arg, int64_t first, int64_t last, int thread)
+static void down_piece(const experts *e, const mp_expert_job *job, int64_t r0, int64_t r1, int thread)
+{
+    bool quant = quantized(&job->down);
+    mp_mm m = rows_of(e, &job->down, r0, r1, thread);
+    m.x = quant ? e->hq + (size_t)job->first * e->hq_bytes : (const char *)(e->h + job->first * e->ff);
+    m.x_stride = quant ? e->hq_bytes : (size_t)e->ff * sizeof(float);
+    m.out = (float *)e->op->out[0].data + r0;
+    m.out_stride = e->width;
+    m.out_row = job->rows;
+    m.tok = job->n;
+    mp_kern_mm(e->k, job->down.dtype, &m);
+}
+
+static int64_t pieces(int64_t rows, int64_t grain)
+{
+    return (rows + grain - 1) / grain;
+}
+
+static void up_pieces(void *arg, int64_t first, int64_t last, int thread)
 {
     const experts *e = arg;
-    int64_t per = (e->ff + CHUNK - 1) / CHUNK;
-    (void)thread;
-    for (int64_t i = first; i < last; i++)
-        up_chunk(e, &e->op->u.experts.jobs[i / per], i % per * CHUNK);
+    int64_t per = pieces(e->ff, e->grain);
+    for (int64_t i = first; i < last; i++) {
+        int64_t from = i % per * e->grain, to = least(from + e->grain, e->ff);
+        for (int64_t r = from; r < to; r += CHUNK)
+            up_chunk(e, &e->op->u.experts.jobs[i / per], r, least(r + CHUNK, to), thread);
+    }
 }
 
-static void down_items(void *arg, int64_t first, int64_t last, int thread)
+static void down_pieces(void *arg, int64_t first, int64_t last, int thread)
 {
     const experts *e = arg;
-    int64_t per = (e->width + CHUNK - 1) / CHUNK;
-    (void)thread;
-    for (int64_t i = first; i < last; i++)
-        down_chunk(e, &e->op->u.experts.jobs[i / per], i % per * CHUNK);
+    int64_t per = pieces(e->width, e->grain);
+    for (int64_t i = first; i < last; i++) {
+        int64_t from = i % per * e->grain;
+        down_piece(e, &e->op->u.experts.jobs[i / per], from, least(from + e->grain, e->width), thread);
+    }
 }
 
 mp_err mp_cpu_experts(mp_dev_cpu *d, const mp_op *op)
@@ -141,18 +179,17 @@ mp_err mp_cpu_experts(mp_dev_cpu *d, const mp_op *op)
     int jobs = op->u.experts.n_jobs;
     if (jobs == 0)
         return MP_OK;
-    layout l = lay_out(op);
-    char *s = op->scratch;
-    experts e = { .op = op, .k = d->k, .width = op->in[0].shape[1], .ff = op->u.experts.jobs[0].gate.shape[0], .rows = l.rows };
-    e.xq_bytes = mp_q8_bytes(e.width), e.hq_bytes = mp_q8_bytes(e.ff);
-    e.xq = l.quant_x ? s + l.xq : NULL;
-    e.xf = l.float_x ? (float *)(void *)(s + l.xf) : NULL;
-    e.h = (float *)(void *)(s + l.h);
-    e.hq = l.quant_h ? s + l.hq : NULL;
-    mp_cpu_for(d, e.rows, 16, gather, &e);
-    mp_cpu_for(d, (e.ff + CHUNK - 1) / CHUNK * jobs, 1, up_items, &e);
-    if (e.hq)
-        mp_cpu_for(d, e.rows, 16, quantize_h, &e);
-    mp_cpu_for(d, (e.width + CHUNK - 1) / CHUNK * jobs, 1, down_items, &e);
+    experts e = lay_out(d, op);
+    if (e.quant_x && gathered(&e))
+        mp_cpu_for(d, e.rows, QUANT_GRAIN, quantize_gathered, &e);
+    else if (e.quant_x)
+        mp_cpu_for(d, e.tok, QUANT_GRAIN, quantize_tokens, &e);
+    const mp_expert_job *job = op->u.experts.jobs;
+    e.grain = mp_cpu_row_grain(d, e.ff * jobs, mp_tensor_bytes(&job->gate) * (size_t)jobs);
+    mp_cpu_for(d, pieces(e.ff, e.grain) * jobs, 1, up_pieces, &e);
+    if (e.quant_h)
+        mp_cpu_for(d, e.rows, QUANT_GRAIN, quantize_h, &e);
+    e.grain = mp_cpu_row_grain(d, e.width * jobs, mp_tensor_bytes(&job->down) * (size_t)jobs);
+    mp_cpu_for(d, pieces(e.width, e.grain) * jobs, 1, down_pieces, &e);
     return MP_OK;
 }

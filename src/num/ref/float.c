@@ -114,22 +114,22 @@ static float dot_one(const void *row, const float *x, int64_t n, load_fn *load)
 static void dot_rows(float *out, const mp_dot_in *in, load_fn *load)
 {
     for (int t = 0; t < in->tok; t++)
-        out[t] = dot_one(in->row, mp_dot_x(in, t), in->n, load);
+        out[t] = dot_one(in->row, in->x[t], in->n, load);
 }
 
-static void dot_f32(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+static void dot_f32(float *out, const void *row, const void *const *x, int64_t n, int tok)
 {
-    dot_rows(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f32);
+    dot_rows(out, &(mp_dot_in){ row, x, n, tok }, load_f32);
 }
 
-static void dot_f16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+static void dot_f16(float *out, const void *row, const void *const *x, int64_t n, int tok)
 {
-    dot_rows(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f16);
+    dot_rows(out, &(mp_dot_in){ row, x, n, tok }, load_f16);
 }
 
-static void dot_bf16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+static void dot_bf16(float *out, const void *row, const void *const *x, int64_t n, int tok)
 {
-    dot_rows(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_bf16);
+    dot_rows(out, &(mp_dot_in){ row, x, n, tok }, load_bf16);
 }
 
 static float sum_sq(const float *x, int64_t n)

@@ -17,41 +17,41 @@ static uint32_t largest_bits(const float *x, int n)
     return most;
 }
 
-/* n <= 16 activations with one scale; q has room for 16, zero before. Returns the sum of d * q. Where 127 / amax overflows (amax < 3.8e-37) they count as zeros. */
-static float quantize_16(float *d, int8_t *q, const float *x, int n)
+/* n <= 16 activations with one scale, the g-th of a super-block that is zero before. Returns the sum of d * q. Where 127 / amax overflows
+ * (amax < 3.8e-37) they count as zeros. */
+static float quantize_16(mp_q8 *out, int g, const float *x, int n)
 {
     uint32_t bits = largest_bits(x, n);
     float amax;
-    *d = bits >= 0x7f800000 ? NAN : 0.0f;
+    out->d[g] = bits >= 0x7f800000 ? NAN : 0.0f;
     memcpy(&amax, &bits, 4);
     float inverse = 127.0f / amax;
     if (bits >= 0x7f800000 || isinf(inverse))
-        return *d;
+        return out->d[g];
     int sum = 0;
     for (int i = 0; i < n; i++) {
-        q[i] = (int8_t)lrintf(x[i] * inverse); /* nearest even: the default rounding mode, which nothing here changes */
-        sum += q[i];
+        int8_t q = (int8_t)lrintf(x[i] * inverse); /* nearest even: the default rounding mode, which nothing here changes */
+        out->q[16 * g + i] = q;
+        sum += q;
     }
-    *d = amax / 127.0f;
-    return *d * (float)sum;
+    out->d[g] = amax / 127.0f;
+    out->a[g] = -128 * sum;
+    return out->d[g] * (float)sum;
 }
 
-/* One block of n <= 32 activations. */
-static void quantize_block(float *d, float *s, int8_t *q, const float *x, int n)
+static int up_to(int64_t left, int most)
 {
-    memset(q, 0, MP_Q8_BLOCK);
-    float low = quantize_16(d, q, x, n < 16 ? n : 16);
-    *s = low + quantize_16(d + 1, q + 16, x + 16, n > 16 ? n - 16 : 0);
+    return left < 0 ? 0 : left < most ? (int)left : most;
 }
 
-static void quantize_q8(void *buf, const float *x, int64_t n)
+static void quantize_q8(mp_q8 *q, const float *x, int64_t n)
 {
-    mp_q8 view = mp_q8_at(buf, n);
-    float *d = (float *)buf, *s = d + (view.s - view.d);
-    int8_t *q = (int8_t *)buf + (view.q - (const int8_t *)buf);
-    for (int64_t b = 0; b * MP_Q8_BLOCK < n; b++) {
-        int64_t left = n - b * MP_Q8_BLOCK;
-        quantize_block(d + 2 * b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK, left < MP_Q8_BLOCK ? (int)left : MP_Q8_BLOCK);
+    for (; n > 0; n -= MP_Q8_SUPER, x += MP_Q8_SUPER, q++) {
+        memset(q, 0, sizeof *q);
+        for (int b = 0; b < 8; b++) {
+            float low = quantize_16(q, 2 * b, x + 32 * b, up_to(n - 32 * b, 16));
+            q->s[b] = low + quantize_16(q, 2 * b + 1, x + 32 * b + 16, up_to(n - 32 * b - 16, 16));
+        }
     }
 }
 

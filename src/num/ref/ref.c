@@ -37,9 +37,10 @@ static int32_t int_sum(const int8_t *x, int n)
 /* The product of 32 elements: k is the place of the first code inside b, nth the block of activations. */
 static float dot_32(const mp_ref_block *b, int k, int sub, const mp_q8 *x, int64_t nth)
 {
-    const int8_t *q = x->q + nth * MP_Q8_BLOCK;
-    const float *d = x->d + 2 * nth;
-    float sum = sub == 32 ? -(b->min[k / 16] * x->s[nth]) : 0.0f;
+    const mp_q8 *super = x + nth / 8;
+    const int8_t *q = super->q + nth % 8 * MP_Q8_BLOCK;
+    const float *d = super->d + nth % 8 * 2;
+    float sum = sub == 32 ? -(b->min[k / 16] * super->s[nth % 8]) : 0.0f;
     for (int h = 0; h < 2; h++) {
         int at = k + 16 * h;
         sum = fmaf(b->scale[at / 16] * d[h], (float)int_dot(b->q + at, q + 16 * h, 16), sum);
@@ -58,9 +59,8 @@ void mp_ref_dot(const mp_ref_codec *codec, float *out, const mp_dot_in *in)
         mp_ref_block b = { 0 };
         codec->unpack(&b, block);
         for (int t = 0; t < in->tok; t++) {
-            mp_q8 xt = mp_q8_at(mp_dot_x(in, t), in->n);
             for (int k = 0; k < codec->len; k += MP_Q8_BLOCK)
-                acc[t] += dot_32(&b, k, codec->sub, &xt, (i + k) / MP_Q8_BLOCK);
+                acc[t] += dot_32(&b, k, codec->sub, in->x[t], (i + k) / MP_Q8_BLOCK);
         }
     }
     for (int t = 0; t < in->tok; t++)

@@ -43,9 +43,9 @@ void mp_kern_init_ref(mp_kern *k);
 /* Defines the two kernels of a type, static, over its codec. */
 #define MP_REF_KERNELS(type, codec)                                                                                        \
     static void dequant_##type(float *dst, const void *src, int64_t n) { mp_ref_dequant(&(codec), dst, src, n); }          \
-    static void dot_##type(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)                \
+    static void dot_##type(float *out, const void *row, const void *const *x, int64_t n, int tok)                          \
     {                                                                                                                      \
-        mp_ref_dot(&(codec), out, &(mp_dot_in){ row, x, x_stride, n, tok });                                               \
+        mp_ref_dot(&(codec), out, &(mp_dot_in){ row, x, n, tok });                                                         \
     }
 
 static inline float mp_ref_f16(const uint8_t *p) /* the half stored at p, little-endian, at any address */

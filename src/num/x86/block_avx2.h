@@ -61,23 +61,23 @@ MP_INLINE __m256 mp_products_256(__m256i magnitude, __m256i q, __m256i a, bool i
     return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-MP_INLINE void mp_mul_super_256(mp_acc256 *acc, const mp_type256 type, const mp_super256 *w, const mp_q8 *x, int tok)
+MP_INLINE void mp_mul_super_256(mp_acc256 *acc, const mp_type256 type, const mp_super256 *w, const mp_q8 *const *x, int tok)
 {
     float scale[MP_DOT_TOK][16], min[MP_DOT_TOK][16];
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        mp_scales_256(scale[t], w->scale, x[t].d, type.sub);
+        mp_scales_256(scale[t], w->scale, x[t]->d, type.sub);
         if (type.has_min && type.sub == 32)
-            acc[t].even = _mm256_fnmadd_ps(w->min[0], _mm256_loadu_ps(x[t].s), acc[t].even);
+            acc[t].even = _mm256_fnmadd_ps(w->min[0], _mm256_loadu_ps(x[t]->s), acc[t].even);
         else if (type.has_min)
-            mp_scales_256(min[t], w->min, x[t].d, type.sub);
+            mp_scales_256(min[t], w->min, x[t]->d, type.sub);
     }
     MP_UNROLL
     for (int b = 0; b < 8; b++) {
         __m256i q = w->q[b], magnitude = type.is_signed ? _mm256_abs_epi8(q) : q;
         MP_UNROLL
         for (int t = 0; t < tok; t++) {
-            __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(x[t].q + 32 * b));
+            __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(x[t]->q + 32 * b));
             __m256 *to = b & 1 ? &acc[t].odd : &acc[t].even;
             *to = _mm256_fmadd_ps(mp_products_256(magnitude, q, a, type.is_signed), mp_spread_256(scale[t], b), *to);
             if (type.has_min && type.sub == 16)
@@ -86,46 +86,31 @@ MP_INLINE void mp_mul_super_256(mp_acc256 *acc, const mp_type256 type, const mp_
     }
 }
 
-/* The last n % 256 weights, as a super-block filled up with zeros, whose products add nothing. */
-MP_INLINE void mp_mul_tail_256(mp_acc256 *acc, const mp_type256 type, const uint8_t *src, const mp_q8 *x, int64_t blocks, int tok)
+MP_INLINE void mp_dot_tok_256(float *out, const mp_type256 type, const mp_dot_in *in, int tok)
 {
-    uint8_t padded[MP_SUPER * 2] = { 0 };
-    float d[MP_DOT_TOK][16] = { { 0 } }, s[MP_DOT_TOK][8] = { { 0 } };
-    int8_t q[MP_DOT_TOK][MP_SUPER] = { { 0 } };
-    mp_q8 view[MP_DOT_TOK];
-    mp_super256 w;
-    memcpy(padded, src, (size_t)(blocks * (type.bytes / 8)));
-    MP_UNROLL
-    for (int t = 0; t < tok; t++) {
-        memcpy(d[t], x[t].d, (size_t)blocks * 2 * sizeof(float));
-        memcpy(s[t], x[t].s, (size_t)blocks * sizeof(float));
-        memcpy(q[t], x[t].q, (size_t)blocks * MP_Q8_BLOCK);
-        view[t] = (mp_q8){ d[t], s[t], q[t] };
-    }
-    type.unpack(&w, padded);
-    mp_mul_super_256(acc, type, &w, view, tok);
-}
-
-MP_INLINE void mp_dot_tok_256(float *out, const mp_type256 type, const uint8_t *src, const mp_q8 *first, int64_t n, int tok)
-{
+    const uint8_t *src = in->row;
     mp_acc256 acc[MP_DOT_TOK];
-    mp_q8 x[MP_DOT_TOK];
+    const mp_q8 *x[MP_DOT_TOK];
+    mp_super256 w;
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
         acc[t] = (mp_acc256){ _mm256_setzero_ps(), _mm256_setzero_ps() };
-        x[t] = first[t];
+        x[t] = in->x[t];
     }
-    for (int64_t left = n / MP_SUPER; left > 0; left--) {
-        mp_super256 w;
+    for (int64_t left = in->n / MP_SUPER; left > 0; left--) {
         type.unpack(&w, src);
         mp_mul_super_256(acc, type, &w, x, tok);
         src += type.bytes;
         MP_UNROLL
         for (int t = 0; t < tok; t++)
-            x[t] = (mp_q8){ x[t].d + 16, x[t].s + 8, x[t].q + MP_SUPER };
+            x[t]++;
     }
-    if (type.len < MP_SUPER && n % MP_SUPER)
-        mp_mul_tail_256(acc, type, src, x, n % MP_SUPER / MP_Q8_BLOCK, tok);
+    if (type.len < MP_SUPER && in->n % MP_SUPER) { /* the last blocks, filled up with zeros, whose products add nothing */
+        uint8_t padded[MP_SUPER * 2] = { 0 };
+        memcpy(padded, src, (size_t)(in->n % MP_SUPER / MP_Q8_BLOCK * (type.bytes / 8)));
+        type.unpack(&w, padded);
+        mp_mul_super_256(acc, type, &w, x, tok);
+    }
     MP_UNROLL
     for (int t = 0; t < tok; t++)
         out[t] = mp_fold_256(acc[t].even, acc[t].odd);
@@ -133,14 +118,11 @@ MP_INLINE void mp_dot_tok_256(float *out, const mp_type256 type, const uint8_t *
 
 MP_INLINE void mp_dot_256(float *out, const mp_type256 type, const mp_dot_in *in)
 {
-    mp_q8 first[MP_DOT_TOK] = { { 0 } };
-    for (int t = 0; t < in->tok; t++)
-        first[t] = mp_q8_at(mp_dot_x(in, t), in->n);
     switch (in->tok) {
-    case 1: mp_dot_tok_256(out, type, in->row, first, in->n, 1); break;
-    case 2: mp_dot_tok_256(out, type, in->row, first, in->n, 2); break;
-    case 3: mp_dot_tok_256(out, type, in->row, first, in->n, 3); break;
-    default: mp_dot_tok_256(out, type, in->row, first, in->n, 4); break;
+    case 1: mp_dot_tok_256(out, type, in, 1); break;
+    case 2: mp_dot_tok_256(out, type, in, 2); break;
+    case 3: mp_dot_tok_256(out, type, in, 3); break;
+    default: mp_dot_tok_256(out, type, in, 4); break;
     }
 }
 
@@ -183,9 +165,9 @@ MP_INLINE void mp_dequant_256(float *dst, const mp_type256 type, const void *src
 /* Defines the two kernels of a type over its static const mp_type256 `t`. */
 #define MP_KERNELS_256(name, t)                                                                                            \
     static void dequant_##name(float *dst, const void *src, int64_t n) { mp_dequant_256(dst, t, src, n); }                 \
-    static void dot_##name(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)                \
+    static void dot_##name(float *out, const void *row, const void *const *x, int64_t n, int tok)                          \
     {                                                                                                                      \
-        mp_dot_256(out, t, &(mp_dot_in){ row, x, x_stride, n, tok });                                                      \
+        mp_dot_256(out, t, &(mp_dot_in){ row, x, n, tok });                                                                \
     }
 
 /* ---- pieces of unpackers ---- */

@@ -1,17 +1,21 @@
-/* One super-block of 256 weights in registers, and the product and decoder that every type shares.
+/* One super-block of 256 weights in registers, and the products and the decoder that every type shares.
  *
  * An unpacker turns 256 weights (one k-quant block, or eight blocks of 32) into
  *
- *     q[c]    64 codes each, c = 0..3, in element order
- *     scale   16 floats, one per 16 elements
- *     min     per 32 elements in the lower 8 lanes (MIN_32), or per 16 in all of them (MIN_16);  x = scale * q - min
+ *     q[c]    64 codes each, c = 0..3, in element order: group 4c + l of 16 elements is 128-bit lane l of q[c]
+ *     scale   16 floats, that of group 4c + l in lane 4l + c
+ *     min     per 32 elements in the lower 8 lanes (MIN_32), or per 16 in the lanes of scale and divided by 128 (MIN_16)
  *
- * The product of a chunk of 64: vpdpbusd sums four neighbours exactly, which leaves 16 int32, four for each 16 elements; as floats they are
- * multiplied by (weight scale x activation scale) and added to 16 lanes. Two accumulators (even and odd chunks) hide the latency of the add;
- * they are folded once per row. None of that looks at the number of tokens, so a token's result does not depend on its company.
+ * with x = scale * (q - bias) - min. vpdpbusd wants unsigned x signed, so signed codes come with a bias, a power of two up to 128, which the
+ * activations' `a` takes off again. It sums four neighbours into a 32-bit lane; the four sums of a group must meet before they become a float:
  *
- * vpdpbusd wants unsigned x signed. Codes of types with a minimum are unsigned as they are. For signed codes the activations are made
- * unsigned by flipping their top bit (adding 128), and -128 * sum(q), computed once for all tokens, is where the sum starts: exact.
+ *     one token     the sums of the four q are added up within 128-bit lanes: 3 to 6 shuffles for 256 products
+ *     more tokens   codes and activations are turned: in each 128-bit lane, the 4 x 4 matrix of 32-bit words (q[c], word k) is transposed; the
+ *                   activations come so from quantize_q8. Four chained vpdpbusd then give the 16 sums at once
+ *
+ * Either way lane 4l + c holds the exact sum of group 4c + l, and one conversion and one fused product with (weight scale x activation scale)
+ * add them to the row's 16 lanes, which are folded once, at its end. None of that looks at the other rows or tokens, so a token's result does
+ * not depend on its company.
  */
 #ifndef MP_NUM_X86_BLOCK_AVX512_H
 #define MP_NUM_X86_BLOCK_AVX512_H
@@ -21,7 +25,7 @@
 #include "num/x86/simd_avx512.h"
 #include "num/x86/x86.h"
 
-enum { MP_SUPER = 256, PREFETCH_BYTES = 2048 };
+enum { MP_SUPER = 256, PREFETCH_BYTES = 4096 };
 typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
 
 typedef struct mp_super512 {
@@ -34,121 +38,145 @@ typedef struct mp_type512 {
     void (*unpack)(mp_super512 *out, const uint8_t *src);
     int         len;   /* elements of a block: 256, or 32, and then rows may end inside a super-block */
     int         bytes; /* of 256 weights */
-    bool        is_signed;
+    int         most;  /* the largest code, with its bias */
+    int         bias;  /* 0: codes are unsigned */
     mp_min_kind min;
 } mp_type512;
 
-typedef struct mp_acc512 {
-    __m512 even, odd;
-} mp_acc512;
+/* What mm_avx512.c needs of a type. */
+typedef struct mp_mm512 {
+    void (*panel)(mp_super512 *to, const uint8_t *row, int64_t n);              /* n weights turned, signed ones with a bias of 128 */
+    void (*row)(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n);  /* a whole row for one token in element order */
+    int         bytes; /* of 256 weights */
+    bool        is_signed;
+    mp_min_kind min;
+} mp_mm512;
 
-/* 8 floats, each twice: per 32 elements to per 16. */
+void mp_mm_512(const mp_mm *m, const mp_mm512 *how);
+
+/* 8 floats, one per 32 elements, to the lanes of their groups. */
 MP_INLINE __m512 mp_twice8_512(__m256 v)
 {
-    const __m512i index = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6, 1, 3, 5, 7, 1, 3, 5, 7);
     return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(v));
 }
 
-/* Floats 4c .. 4c+3, each four times: the scales of chunk c, lane by lane. */
-MP_INLINE __m512 mp_spread_512(__m512 v, int c)
+/* 16 bytes, one per group, to the groups' lanes. */
+MP_INLINE __m128i mp_lanes16_512(__m128i v)
 {
-    const __m512i index = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    return _mm512_permutexvar_ps(_mm512_add_epi32(index, _mm512_set1_epi32(4 * c)), v);
+    return _mm_shuffle_epi8(v, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
 }
 
-/* Adds the super-block's product with the activations at x8 (floats d, s, codes of 8 blocks) for `tok` tokens. */
-MP_INLINE void mp_mul_super_512(mp_acc512 *acc, const mp_type512 type, const mp_super512 *w, const mp_q8 *x, int tok)
+/* Adds 16 exact sums, times their scales, and the minima's share. */
+MP_INLINE __m512 mp_add_512(__m512 acc, mp_min_kind min, __m512i sum, const mp_super512 *w, const mp_q8 *x)
 {
-    __m512 scale[MP_DOT_TOK], min[MP_DOT_TOK];
-    MP_UNROLL
-    for (int t = 0; t < tok; t++) {
-        __m512 d = _mm512_loadu_ps(x[t].d);
-        scale[t] = _mm512_mul_ps(w->scale, d);
-        if (type.min == MP_MIN_32)
-            acc[t].even = _mm512_fnmadd_ps(w->min, _mm512_zextps256_ps512(_mm256_loadu_ps(x[t].s)), acc[t].even);
-        if (type.min == MP_MIN_16)
-            min[t] = _mm512_mul_ps(w->min, d);
+    __m512 d = _mm512_loadu_ps(x->d);
+    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(w->scale, d), acc);
+    if (min == MP_MIN_32)
+        acc = _mm512_fnmadd_ps(w->min, _mm512_zextps256_ps512(_mm256_loadu_ps(x->s)), acc);
+    if (min == MP_MIN_16) /* a is -128 times the sum, min a 128th */
+        acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(x->a)), _mm512_mul_ps(w->min, d), acc);
+    return acc;
+}
+
+/* In each 128-bit lane, the sums of a's and of b's four words, as two neighbouring pairs that add up to each (a, a, b, b). Words fit 16 bits. */
+MP_INLINE __m512i mp_pairs_512(__m512i a, __m512i b)
+{
+    return _mm512_madd_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16(1));
+}
+
+/* In each 128-bit lane, the four words of v[0], of v[1], of v[2] and of v[3] added up. |v| <= 4 * 127 * most. */
+MP_INLINE __m512i mp_gather_512(const __m512i v[4], int most)
+{
+    if (most <= 31)
+        return mp_pairs_512(mp_pairs_512(v[0], v[1]), mp_pairs_512(v[2], v[3]));
+    __m512i a, b;
+    if (most <= 63) {
+        a = mp_pairs_512(v[0], v[1]), b = mp_pairs_512(v[2], v[3]);
+    } else {
+        a = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1])); /* (0, 1, 0, 1) */
+        b = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+        return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
     }
-    const __m512i flip = _mm512_set1_epi8(-128);
+    __m512 fa = _mm512_castsi512_ps(a), fb = _mm512_castsi512_ps(b);
+    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(fa, fb, 0x88)), _mm512_castps_si512(_mm512_shuffle_ps(fa, fb, 0xdd)));
+}
+
+/* `supers` super-blocks as they are, each with its 256 activations in element order; d, a and s as ever. Stage by stage for all of them: one chain of
+ * dependent operations after the other would wait for each, since the processor's queues hold hardly more than one. */
+MP_INLINE __m512 mp_step_one_512(__m512 acc, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int supers)
+{
+    mp_super512 w[2];
+    __m512i v[2][4], sum[2];
     MP_UNROLL
-    for (int c = 0; c < 4; c++) {
-        __m512i start = _mm512_setzero_si512();
-        if (type.is_signed)
-            start = _mm512_sub_epi32(start, _mm512_dpbusd_epi32(_mm512_setzero_si512(), flip, w->q[c]));
+    for (int i = 0; i < supers; i++)
+        type.unpack(&w[i], src + i * type.bytes);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
         MP_UNROLL
-        for (int t = 0; t < tok; t++) {
-            __m512i a = _mm512_loadu_si512(x[t].q + 64 * c);
-            __m512i sum = type.is_signed ? _mm512_dpbusd_epi32(start, _mm512_xor_si512(a, flip), w->q[c])
-                                         : _mm512_dpbusd_epi32(start, w->q[c], a);
-            __m512 *to = c & 1 ? &acc[t].odd : &acc[t].even;
-            *to = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), mp_spread_512(scale[t], c), *to);
-            if (type.min == MP_MIN_16) {
-                __m512i a_sum = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), a);
-                *to = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(a_sum), mp_spread_512(min[t], c), *to);
-            }
-        }
+        for (int i = 0; i < supers; i++)
+            v[i][c] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[i].q[c], _mm512_loadu_si512(x[i].q + 64 * c));
+    MP_UNROLL
+    for (int i = 0; i < supers; i++)
+        sum[i] = mp_gather_512(v[i], type.most);
+    MP_UNROLL
+    for (int i = 0; i < supers; i++) {
+        if (type.bias) /* a is -128 times the sum of the group */
+            sum[i] = _mm512_add_epi32(sum[i], _mm512_srai_epi32(_mm512_loadu_si512(x[i].a), (unsigned)__builtin_ctz(128 / (unsigned)type.bias)));
+        acc = mp_add_512(acc, type.min, sum[i], &w[i], x + i);
     }
+    return acc;
 }
 
-/* The last n % 256 weights, as a super-block filled up with zeros, whose products add nothing. */
-MP_INLINE void mp_mul_tail_512(mp_acc512 *acc, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t blocks, int tok)
+/* The last n % 256 weights, as a super-block filled up with zeros, whose products with activations that are 0 there add nothing. */
+MP_INLINE void mp_unpack_tail_512(mp_super512 *w, const mp_type512 type, const uint8_t *src, int64_t n)
 {
     uint8_t padded[MP_SUPER * 2] = { 0 };
-    float d[MP_DOT_TOK][16] = { { 0 } }, s[MP_DOT_TOK][8] = { { 0 } };
-    int8_t q[MP_DOT_TOK][MP_SUPER] = { { 0 } };
-    mp_q8 view[MP_DOT_TOK];
-    mp_super512 w;
-    memcpy(padded, src, (size_t)(blocks * (type.bytes / 8)));
-    MP_UNROLL
-    for (int t = 0; t < tok; t++) {
-        memcpy(d[t], x[t].d, (size_t)blocks * 2 * sizeof(float));
-        memcpy(s[t], x[t].s, (size_t)blocks * sizeof(float));
-        memcpy(q[t], x[t].q, (size_t)blocks * MP_Q8_BLOCK);
-        view[t] = (mp_q8){ d[t], s[t], q[t] };
-    }
-    type.unpack(&w, padded);
-    mp_mul_super_512(acc, type, &w, view, tok);
+    memcpy(padded, src, (size_t)(n / MP_Q8_BLOCK * (type.bytes / 8)));
+    type.unpack(w, padded);
 }
 
-MP_INLINE void mp_dot_tok_512(float *out, const mp_type512 type, const uint8_t *src, const mp_q8 *first, int64_t n, int tok)
+MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_t *src, int64_t n)
 {
-    mp_acc512 acc[MP_DOT_TOK];
-    mp_q8 x[MP_DOT_TOK];
-    MP_UNROLL
-    for (int t = 0; t < tok; t++) {
-        acc[t] = (mp_acc512){ _mm512_setzero_ps(), _mm512_setzero_ps() };
-        x[t] = first[t];
-    }
-    for (int64_t left = n / MP_SUPER; left > 0; left--) {
+    for (; n > 0; n -= MP_SUPER, src += type.bytes) {
         mp_super512 w;
-        if (tok == 1) /* decoding: rows follow each other in memory, and their ends stop the processor's own prefetcher */
-            for (int ahead = 0; ahead < type.bytes; ahead += 64)
-                _mm_prefetch((const char *)src + PREFETCH_BYTES + ahead, _MM_HINT_T0);
-        type.unpack(&w, src);
-        mp_mul_super_512(acc, type, &w, x, tok);
-        src += type.bytes;
+        if (type.len == MP_SUPER || n >= MP_SUPER)
+            type.unpack(&w, src);
+        else
+            mp_unpack_tail_512(&w, type, src, n);
         MP_UNROLL
-        for (int t = 0; t < tok; t++)
-            x[t] = (mp_q8){ x[t].d + 16, x[t].s + 8, x[t].q + MP_SUPER };
+        for (int c = 0; c < 4; c++)
+            w.q[c] = _mm512_add_epi8(w.q[c], _mm512_set1_epi8((char)(type.bias ? 128 - type.bias : 0)));
+        mp_turn_512(w.q);
+        *to++ = w;
     }
-    if (type.len < MP_SUPER && n % MP_SUPER)
-        mp_mul_tail_512(acc, type, src, x, n % MP_SUPER / MP_Q8_BLOCK, tok);
-    MP_UNROLL
-    for (int t = 0; t < tok; t++)
-        out[t] = mp_fold_512(_mm512_add_ps(acc[t].even, acc[t].odd));
 }
 
-MP_INLINE void mp_dot_512(float *out, const mp_type512 type, const mp_dot_in *in)
+/* Decoding: rows follow each other in memory, and their ends stop the processor's own prefetcher. One row at a time: two streams read half as fast. */
+MP_INLINE void mp_ahead_512(const uint8_t *src, int bytes)
 {
-    mp_q8 first[MP_DOT_TOK] = { { 0 } };
-    for (int t = 0; t < in->tok; t++)
-        first[t] = mp_q8_at(mp_dot_x(in, t), in->n);
-    switch (in->tok) {
-    case 1: mp_dot_tok_512(out, type, in->row, first, in->n, 1); break;
-    case 2: mp_dot_tok_512(out, type, in->row, first, in->n, 2); break;
-    case 3: mp_dot_tok_512(out, type, in->row, first, in->n, 3); break;
-    default: mp_dot_tok_512(out, type, in->row, first, in->n, 4); break;
+    for (int ahead = 0; ahead < bytes; ahead += 64)
+        _mm_prefetch((const char *)src + PREFETCH_BYTES + ahead, _MM_HINT_T0);
+}
+
+MP_INLINE void mp_row_512(__m512 *lanes, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n)
+{
+    __m512 sum = _mm512_setzero_ps();
+    for (; n >= 2 * MP_SUPER; n -= 2 * MP_SUPER, x += 2, src += 2 * type.bytes) {
+        mp_ahead_512(src, 2 * type.bytes);
+        sum = mp_step_one_512(sum, type, src, x, 2);
     }
+    if (n >= MP_SUPER) {
+        mp_ahead_512(src, type.bytes);
+        sum = mp_step_one_512(sum, type, src, x, 1);
+        n -= MP_SUPER, x++, src += type.bytes;
+    }
+    if (type.len < MP_SUPER && n > 0) { /* the last blocks, filled up with zeros, whose products with activations that are 0 there add nothing */
+        uint8_t padded[MP_SUPER * 2] = { 0 };
+        memcpy(padded, src, (size_t)(n / MP_Q8_BLOCK * (type.bytes / 8)));
+        sum = mp_step_one_512(sum, type, padded, x, 1);
+    }
+    *lanes = sum;
 }
 
 /* scale * q is exact (ref.h), so the fused operation gives the reference's bits. */
@@ -156,10 +184,13 @@ MP_INLINE void mp_decode_super_512(float *dst, const mp_type512 type, const uint
 {
     mp_super512 w;
     type.unpack(&w, src);
-    __m512 min = type.min == MP_MIN_32 ? mp_twice8_512(_mm512_castps512_ps256(w.min)) : w.min;
+    __m512 min = type.min == MP_MIN_32 ? mp_twice8_512(_mm512_castps512_ps256(w.min)) : _mm512_mul_ps(w.min, _mm512_set1_ps(128.0f));
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        w.q[c] = _mm512_sub_epi8(w.q[c], _mm512_set1_epi8((char)type.bias));
     MP_UNROLL
     for (int i = 0; i < 16; i++) {
-        const __m512i index = _mm512_set1_epi32(i);
+        const __m512i index = _mm512_set1_epi32(i % 4 * 4 + i / 4);
         __m512 q = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm512_extracti32x4_epi32(w.q[i / 4], 0)));
         __m512 scale = _mm512_permutexvar_ps(index, w.scale);
         __m512 x = type.min == MP_MIN_NONE ? _mm512_mul_ps(q, scale) : _mm512_fmsub_ps(q, scale, _mm512_permutexvar_ps(index, min));
@@ -182,15 +213,26 @@ MP_INLINE void mp_dequant_512(float *dst, const mp_type512 type, const void *src
     }
 }
 
-/* Defines the two kernels of a type over its static const mp_type512 `t`. */
+/* Defines the kernels of a type over its static const mp_type512 `t`. */
 #define MP_KERNELS_512(name, t)                                                                                            \
     static void dequant_##name(float *dst, const void *src, int64_t n) { mp_dequant_512(dst, t, src, n); }                 \
-    static void dot_##name(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)                \
+    static void panel_##name(mp_super512 *to, const uint8_t *row, int64_t n) { mp_panel_512(to, t, row, n); }              \
+    static void row_##name(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n)                                   \
     {                                                                                                                      \
-        mp_dot_512(out, t, &(mp_dot_in){ row, x, x_stride, n, tok });                                                      \
+        mp_row_512(lanes, t, row, x, n);                                                                                   \
+    }                                                                                                                      \
+    static void mm_##name(const mp_mm *m)                                                                                  \
+    {                                                                                                                      \
+        mp_mm_512(m, &(const mp_mm512){ panel_##name, row_##name, t.bytes, t.bias != 0, t.min });                         \
     }
 
 /* ---- pieces of unpackers ---- */
+
+MP_INLINE __m512i mp_iq4_values_512(void) /* the sixteen values of IQ4_NL and IQ4_XS, plus 128 */
+{
+    const __m128i values = _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+    return _mm512_broadcast_i32x4(_mm_xor_si128(values, _mm_set1_epi8(-128)));
+}
 
 MP_INLINE float mp_half_512(const uint8_t *p)
 {

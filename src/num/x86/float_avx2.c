@@ -37,7 +37,7 @@ MP_INLINE void dot_tok(float *out, const mp_dot_in *in, int tok, load_fn *load)
     int64_t i = 0, n = in->n;
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        xt[t] = mp_dot_x(in, t);
+        xt[t] = in->x[t];
         acc[t][0] = acc[t][1] = _mm256_setzero_ps();
     }
     for (; n - i >= 16; i += 16) {
@@ -73,19 +73,19 @@ MP_INLINE void dot_any(float *out, const mp_dot_in *in, load_fn *load)
     }
 }
 
-static void dot_f32(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+static void dot_f32(float *out, const void *row, const void *const *x, int64_t n, int tok)
 {
-    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f32);
+    dot_any(out, &(mp_dot_in){ row, x, n, tok }, load_f32);
 }
 
-static void dot_f16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+static void dot_f16(float *out, const void *row, const void *const *x, int64_t n, int tok)
 {
-    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f16);
+    dot_any(out, &(mp_dot_in){ row, x, n, tok }, load_f16);
 }
 
-static void dot_bf16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
+static void dot_bf16(float *out, const void *row, const void *const *x, int64_t n, int tok)
 {
-    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_bf16);
+    dot_any(out, &(mp_dot_in){ row, x, n, tok }, load_bf16);
 }
 
 MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
@@ -100,7 +100,7 @@ static void dequant_bf16(float *dst, const void *src, int64_t n) { decode(dst, s
 MP_INLINE void scores(float *score, const float *q, const mp_tile_in *k, load_fn *load)
 {
     for (int64_t i = 0; i < k->n; i++)
-        dot_tok(score + i, &(mp_dot_in){ k->rows + (size_t)i * k->stride, q, 0, k->dim, 1 }, 1, load);
+        dot_tok(score + i, &(mp_dot_in){ k->rows + (size_t)i * k->stride, (const void *[]){ q }, k->dim, 1 }, 1, load);
 }
 
 static void attn_dot_f16(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)

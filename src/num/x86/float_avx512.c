@@ -29,7 +29,7 @@ MP_INLINE void dot_tok(float *out, const mp_dot_in *in, int tok, load_fn *load)
     int64_t i = 0, n = in->n;
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        xt[t] = mp_dot_x(in, t);
+        xt[t] = in->x[t];
         acc[t][0] = acc[t][1] = acc[t][2] = acc[t][3] = _mm512_setzero_ps();
     }
     for (; n - i >= 64; i += 64) {
@@ -55,32 +55,6 @@ MP_INLINE void dot_tok(float *out, const mp_dot_in *in, int tok, load_fn *load)
         out[t] = mp_fold_512(_mm512_add_ps(_mm512_add_ps(acc[t][0], acc[t][2]), _mm512_add_ps(acc[t][1], acc[t][3])));
 }
 
-/* `tok` is a constant in each call, so that the loops over it unroll. */
-MP_INLINE void dot_any(float *out, const mp_dot_in *in, load_fn *load)
-{
-    switch (in->tok) {
-    case 1: dot_tok(out, in, 1, load); break;
-    case 2: dot_tok(out, in, 2, load); break;
-    case 3: dot_tok(out, in, 3, load); break;
-    default: dot_tok(out, in, 4, load); break;
-    }
-}
-
-static void dot_f32(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
-{
-    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f32);
-}
-
-static void dot_f16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
-{
-    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_f16);
-}
-
-static void dot_bf16(float *out, const void *row, const void *x, size_t x_stride, int64_t n, int tok)
-{
-    dot_any(out, &(mp_dot_in){ row, x, x_stride, n, tok }, load_bf16);
-}
-
 MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
 {
     for (int64_t i = 0; i < n; i += 16) {
@@ -95,7 +69,7 @@ static void dequant_bf16(float *dst, const void *src, int64_t n) { decode(dst, s
 MP_INLINE void scores(float *score, const float *q, const mp_tile_in *k, load_fn *load)
 {
     for (int64_t i = 0; i < k->n; i++)
-        dot_tok(score + i, &(mp_dot_in){ k->rows + (size_t)i * k->stride, q, 0, k->dim, 1 }, 1, load);
+        dot_tok(score + i, &(mp_dot_in){ k->rows + (size_t)i * k->stride, (const void *[]){ q }, k->dim, 1 }, 1, load);
 }
 
 static void attn_dot_f16(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
@@ -147,9 +121,6 @@ void mp_avx512_init_float(mp_kern *k)
 {
     k->dequant[MP_F16] = dequant_f16;
     k->dequant[MP_BF16] = dequant_bf16;
-    k->dot[MP_F32] = dot_f32;
-    k->dot[MP_F16] = dot_f16;
-    k->dot[MP_BF16] = dot_bf16;
     k->attn_dot_f16 = attn_dot_f16;
     k->attn_dot_f32 = attn_dot_f32;
     k->attn_acc_f16 = attn_acc_f16;

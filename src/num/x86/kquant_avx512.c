@@ -1,18 +1,23 @@
 /* Unpackers of the k-quants; the layouts are pictured in num/ref/kquant.c. */
 #include "num/x86/block_avx512.h"
 
-/* The 6-bit scales and minima of Q4_K and Q5_K, from 12 bytes, as 8 bytes each: groups 0-3 in the low word, 4-7 in the high one. */
+/* The 6-bit scales and minima of Q4_K and Q5_K, from 12 bytes b: those of blocks 0-3 are b[0..3] and b[4..7], six bits each; those of blocks 4-7 are
+ * the lower and the upper nibbles of b[8..11] under the two top bits of b[0..3] and b[4..7]. Both halves are laid out as (low, b[8..11]) and
+ * every byte is cut out of its half at the right bit. */
 MP_INLINE void scales_6bit(mp_super512 *out, const uint8_t *src)
 {
-    const uint32_t u[3] = { mp_word_512(src + 4), mp_word_512(src + 8), mp_word_512(src + 12) };
-    uint64_t scale_low = u[0] & 0x3f3f3f3f, scale_high = (u[2] & 0x0f0f0f0f) | ((u[0] >> 6) & 0x03030303) << 4;
-    uint64_t min_low = u[1] & 0x3f3f3f3f, min_high = ((u[2] >> 4) & 0x0f0f0f0f) | ((u[1] >> 6) & 0x03030303) << 4;
-    __m128i bytes = _mm_set_epi64x((long long)(min_low | min_high << 32), (long long)(scale_low | scale_high << 32));
-    __m512 both = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)); /* 8 scales, 8 minima */
-    __m256 scale = _mm256_mul_ps(_mm512_castps512_ps256(both), _mm256_set1_ps(mp_half_512(src)));
-    __m256 min = _mm256_mul_ps(_mm512_extractf32x8_ps(both, 1), _mm256_set1_ps(mp_half_512(src + 2)));
-    out->scale = mp_twice8_512(scale);
-    out->min = _mm512_zextps256_ps512(min);
+    const __m128i halves = _mm_setr_epi8(0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 8, 9, 10, 11);
+    const __m128i low_at = _mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 0, 8, 16, 24, 36, 44, 52, 60);
+    const __m128i high_at = _mm_setr_epi8(0, 0, 0, 0, 2, 10, 18, 26, 0, 0, 0, 0, 2, 10, 18, 26);
+    const __m128i low = _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f), high = _mm_setr_epi32(0, 0x30303030, 0, 0x30303030);
+    __m128i b = _mm_shuffle_epi8(mp_load16_512(src + 4), halves);
+    __m128i bytes = _mm_and_si128(_mm_multishift_epi64_epi8(low_at, b), low);
+    bytes = _mm_ternarylogic_epi32(_mm_multishift_epi64_epi8(high_at, b), high, bytes, 0xea); /* (a & b) | c */
+    __m512 factor = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi32_si128((int)mp_word_512(src)))); /* d, dmin */
+    factor = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1), factor);
+    __m512 both = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factor); /* 8 scales, 8 minima */
+    out->scale = mp_twice8_512(_mm512_castps512_ps256(both));
+    out->min = _mm512_zextps256_ps512(_mm512_extractf32x8_ps(both, 1));
 }
 
 MP_INLINE void unpack_q4_k(mp_super512 *out, const uint8_t *src)
@@ -36,7 +41,7 @@ MP_INLINE void unpack_q5_k(mp_super512 *out, const uint8_t *src)
 
 MP_INLINE void unpack_q6_k(mp_super512 *out, const uint8_t *src)
 {
-    __m512i scale = _mm512_cvtepi8_epi32(mp_load16_512(src + 192));
+    __m512i scale = _mm512_cvtepi8_epi32(mp_lanes16_512(mp_load16_512(src + 192)));
     out->scale = _mm512_mul_ps(_mm512_cvtepi32_ps(scale), _mm512_set1_ps(mp_half_512(src + 208)));
     MP_UNROLL
     for (int c = 0; c < 4; c++) {
@@ -46,7 +51,7 @@ MP_INLINE void unpack_q6_k(mp_super512 *out, const uint8_t *src)
         const __m512i by = c & 1 ? _mm512_setr_epi64(0, 0, 0, 0, 62, 62, 62, 62) : _mm512_setr_epi64(4, 4, 4, 4, 2, 2, 2, 2);
         low = c & 1 ? _mm512_srli_epi16(low, 4) : low;
         __m512i q = _mm512_ternarylogic_epi32(_mm512_and_si512(low, _mm512_set1_epi8(15)), _mm512_rolv_epi64(high, by), _mm512_set1_epi8(0x30), 0xf8);
-        out->q[c] = _mm512_sub_epi8(q, _mm512_set1_epi8(32));
+        out->q[c] = q;
     }
 }
 
@@ -59,11 +64,11 @@ MP_INLINE __m512i two_bits(const uint8_t *qs, int c)
 
 MP_INLINE void unpack_q2_k(mp_super512 *out, const uint8_t *src)
 {
-    __m512i bytes = _mm512_cvtepu8_epi32(mp_load16_512(src));
+    __m512i bytes = _mm512_cvtepu8_epi32(mp_lanes16_512(mp_load16_512(src)));
     __m512 scale = _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
     __m512 min = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
     out->scale = _mm512_mul_ps(scale, _mm512_set1_ps(mp_half_512(src + 80)));
-    out->min = _mm512_mul_ps(min, _mm512_set1_ps(mp_half_512(src + 82)));
+    out->min = _mm512_mul_ps(min, _mm512_set1_ps(mp_half_512(src + 82) * 0x1p-7f));
     MP_UNROLL
     for (int c = 0; c < 4; c++)
         out->q[c] = two_bits(src + 16, c);
@@ -76,20 +81,20 @@ MP_INLINE void unpack_q3_k(mp_super512 *out, const uint8_t *src)
     __m128i high = _mm_setr_epi32((int)(u[2] << 4), (int)(u[2] << 2), (int)u[2], (int)(u[2] >> 2));
     __m128i scale = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), _mm_and_si128(high, _mm_set1_epi8(0x30)));
     scale = _mm_sub_epi8(scale, _mm_set1_epi8(32));
-    out->scale = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scale)), _mm512_set1_ps(mp_half_512(src + 108)));
+    out->scale = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(mp_lanes16_512(scale))), _mm512_set1_ps(mp_half_512(src + 108)));
     __m512i mask = _mm512_broadcast_i64x4(mp_load32_512(src));
     MP_UNROLL
     for (int c = 0; c < 4; c++) {
-        __m512i q = _mm512_sub_epi8(two_bits(src + 32, c), _mm512_set1_epi8(4));
+        __m512i q = two_bits(src + 32, c);
         out->q[c] = _mm512_mask_add_epi8(q, mp_bit_halves_512(mask, 2 * c, 2 * c + 1), q, _mm512_set1_epi8(4));
     }
 }
 
-static const mp_type512 q2_k = { unpack_q2_k, 256, 84, false, MP_MIN_16 };
-static const mp_type512 q3_k = { unpack_q3_k, 256, 110, true, MP_MIN_NONE };
-static const mp_type512 q4_k = { unpack_q4_k, 256, 144, false, MP_MIN_32 };
-static const mp_type512 q5_k = { unpack_q5_k, 256, 176, false, MP_MIN_32 };
-static const mp_type512 q6_k = { unpack_q6_k, 256, 210, true, MP_MIN_NONE };
+static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 3, 0, MP_MIN_16 };
+static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 7, 4, MP_MIN_NONE };
+static const mp_type512 q4_k = { unpack_q4_k, 256, 144, 15, 0, MP_MIN_32 };
+static const mp_type512 q5_k = { unpack_q5_k, 256, 176, 31, 0, MP_MIN_32 };
+static const mp_type512 q6_k = { unpack_q6_k, 256, 210, 63, 32, MP_MIN_NONE };
 
 MP_KERNELS_512(q2_k, q2_k)
 MP_KERNELS_512(q3_k, q3_k)
@@ -104,9 +109,9 @@ void mp_avx512_init_kquant(mp_kern *k)
     k->dequant[MP_Q4_K] = dequant_q4_k;
     k->dequant[MP_Q5_K] = dequant_q5_k;
     k->dequant[MP_Q6_K] = dequant_q6_k;
-    k->dot[MP_Q2_K] = dot_q2_k;
-    k->dot[MP_Q3_K] = dot_q3_k;
-    k->dot[MP_Q4_K] = dot_q4_k;
-    k->dot[MP_Q5_K] = dot_q5_k;
-    k->dot[MP_Q6_K] = dot_q6_k;
+    k->mm[MP_Q2_K] = mm_q2_k;
+    k->mm[MP_Q3_K] = mm_q3_k;
+    k->mm[MP_Q4_K] = mm_q4_k;
+    k->mm[MP_Q5_K] = mm_q5_k;
+    k->mm[MP_Q6_K] = mm_q6_k;
 }

@@ -36,7 +36,7 @@ MP_INLINE void unpack_q4_0(mp_super512 *out, const uint8_t *src)
     set_scales(out, src, 18);
     MP_UNROLL
     for (int c = 0; c < 4; c++)
-        out->q[c] = _mm512_sub_epi8(nibbles(src, c, 18, 2), _mm512_set1_epi8(8));
+        out->q[c] = nibbles(src, c, 18, 2);
 }
 
 MP_INLINE void unpack_q4_1(mp_super512 *out, const uint8_t *src)
@@ -52,7 +52,7 @@ MP_INLINE void unpack_q5_0(mp_super512 *out, const uint8_t *src)
     set_scales(out, src, 22);
     MP_UNROLL
     for (int c = 0; c < 4; c++)
-        out->q[c] = _mm512_sub_epi8(add_fifth_bits(nibbles(src, c, 22, 6), src, c, 22, 2), _mm512_set1_epi8(16));
+        out->q[c] = add_fifth_bits(nibbles(src, c, 22, 6), src, c, 22, 2);
 }
 
 MP_INLINE void unpack_q5_1(mp_super512 *out, const uint8_t *src)
@@ -69,13 +69,13 @@ MP_INLINE void unpack_q8_0(mp_super512 *out, const uint8_t *src)
     MP_UNROLL
     for (int c = 0; c < 4; c++) {
         const uint8_t *p = src + 2 * c * 34 + 2;
-        out->q[c] = _mm512_inserti64x4(_mm512_castsi256_si512(mp_load32_512(p)), mp_load32_512(p + 34), 1);
+        out->q[c] = _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(mp_load32_512(p)), mp_load32_512(p + 34), 1), _mm512_set1_epi8(-128));
     }
 }
 
 MP_INLINE void unpack_iq4_nl(mp_super512 *out, const uint8_t *src)
 {
-    const __m512i values = _mm512_broadcast_i32x4(_mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
+    const __m512i values = mp_iq4_values_512();
     set_scales(out, src, 18);
     MP_UNROLL
     for (int c = 0; c < 4; c++)
@@ -94,7 +94,7 @@ MP_INLINE __m256 powers_of_two(__m256i e)
 
 MP_INLINE void unpack_mxfp4(mp_super512 *out, const uint8_t *src)
 {
-    const __m512i doubled = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+    const __m512i doubled = _mm512_broadcast_i32x4(_mm_setr_epi8(16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4));
     __m256i e = _mm256_setr_epi32(src[0], src[17], src[34], src[51], src[68], src[85], src[102], src[119]);
     out->scale = mp_twice8_512(powers_of_two(e));
     out->min = _mm512_setzero_ps();
@@ -103,13 +103,13 @@ MP_INLINE void unpack_mxfp4(mp_super512 *out, const uint8_t *src)
         out->q[c] = _mm512_shuffle_epi8(doubled, nibbles(src, c, 17, 1));
 }
 
-static const mp_type512 q4_0 = { unpack_q4_0, 32, 8 * 18, true, MP_MIN_NONE };
-static const mp_type512 q4_1 = { unpack_q4_1, 32, 8 * 20, false, MP_MIN_32 };
-static const mp_type512 q5_0 = { unpack_q5_0, 32, 8 * 22, true, MP_MIN_NONE };
-static const mp_type512 q5_1 = { unpack_q5_1, 32, 8 * 24, false, MP_MIN_32 };
-static const mp_type512 q8_0 = { unpack_q8_0, 32, 8 * 34, true, MP_MIN_NONE };
-static const mp_type512 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, true, MP_MIN_NONE };
-static const mp_type512 mxfp4 = { unpack_mxfp4, 32, 8 * 17, true, MP_MIN_NONE };
+static const mp_type512 q4_0 = { unpack_q4_0, 32, 8 * 18, 15, 8, MP_MIN_NONE };
+static const mp_type512 q4_1 = { unpack_q4_1, 32, 8 * 20, 15, 0, MP_MIN_32 };
+static const mp_type512 q5_0 = { unpack_q5_0, 32, 8 * 22, 31, 16, MP_MIN_NONE };
+static const mp_type512 q5_1 = { unpack_q5_1, 32, 8 * 24, 31, 0, MP_MIN_32 };
+static const mp_type512 q8_0 = { unpack_q8_0, 32, 8 * 34, 255, 128, MP_MIN_NONE };
+static const mp_type512 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, 255, 128, MP_MIN_NONE };
+static const mp_type512 mxfp4 = { unpack_mxfp4, 32, 8 * 17, 28, 16, MP_MIN_NONE };
 
 MP_KERNELS_512(q4_0, q4_0)
 MP_KERNELS_512(q4_1, q4_1)
@@ -128,11 +128,11 @@ void mp_avx512_init_legacy(mp_kern *k)
     k->dequant[MP_Q8_0] = dequant_q8_0;
     k->dequant[MP_IQ4_NL] = dequant_iq4_nl;
     k->dequant[MP_MXFP4] = dequant_mxfp4;
-    k->dot[MP_Q4_0] = dot_q4_0;
-    k->dot[MP_Q4_1] = dot_q4_1;
-    k->dot[MP_Q5_0] = dot_q5_0;
-    k->dot[MP_Q5_1] = dot_q5_1;
-    k->dot[MP_Q8_0] = dot_q8_0;
-    k->dot[MP_IQ4_NL] = dot_iq4_nl;
-    k->dot[MP_MXFP4] = dot_mxfp4;
+    k->mm[MP_Q4_0] = mm_q4_0;
+    k->mm[MP_Q4_1] = mm_q4_1;
+    k->mm[MP_Q5_0] = mm_q5_0;
+    k->mm[MP_Q5_1] = mm_q5_1;
+    k->mm[MP_Q8_0] = mm_q8_0;
+    k->mm[MP_IQ4_NL] = mm_iq4_nl;
+    k->mm[MP_MXFP4] = mm_mxfp4;
 }

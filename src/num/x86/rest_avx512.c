@@ -3,7 +3,7 @@
 
 MP_INLINE void unpack_iq4_xs(mp_super512 *out, const uint8_t *src)
 {
-    const __m512i values = _mm512_broadcast_i32x4(_mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
+    const __m512i values = mp_iq4_values_512();
     const __m256i nibble = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28), pair = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
     __m256i low = _mm256_srlv_epi32(_mm256_set1_epi32((int)mp_word_512(src + 4)), nibble);
     __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32((int)(mp_word_512(src) >> 16)), pair);
@@ -27,11 +27,11 @@ MP_INLINE void unpack_tq2_0(mp_super512 *out, const uint8_t *src)
     for (int c = 0; c < 4; c++) {
         int shift = 4 * (c & 1);
         __m512i q = mp_shift_halves_512(mp_load32_512(src + 32 * (c / 2)), shift, shift + 2);
-        out->q[c] = _mm512_sub_epi8(_mm512_and_si512(q, _mm512_set1_epi8(3)), _mm512_set1_epi8(1));
+        out->q[c] = _mm512_and_si512(q, _mm512_set1_epi8(3));
     }
 }
 
-/* The first digit of every byte after multiplying by a power of three, less 1. `power` has it in both bytes of each 16-bit lane. As
+/* The first digit of every byte after multiplying by a power of three, 0 to 2. `power` has it in both bytes of each 16-bit lane. As
  * (3 * v) >> 8 counts the thresholds 86 and 171 that v reaches, two comparisons read it. */
 MP_INLINE __m512i digits(__m512i bytes, __m512i power)
 {
@@ -39,7 +39,7 @@ MP_INLINE __m512i digits(__m512i bytes, __m512i power)
     __m512i even = _mm512_and_si512(_mm512_mullo_epi16(bytes, power), low_byte);
     __m512i odd = _mm512_slli_epi16(_mm512_mullo_epi16(_mm512_srli_epi16(bytes, 8), power), 8);
     __m512i v = _mm512_or_si512(even, odd), one = _mm512_set1_epi8(1);
-    __m512i q = _mm512_set1_epi8(-1);
+    __m512i q = _mm512_setzero_si512();
     q = _mm512_mask_add_epi8(q, _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(86)), q, one);
     return _mm512_mask_add_epi8(q, _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8((char)171)), q, one);
 }
@@ -68,9 +68,9 @@ MP_INLINE void unpack_tq1_0(mp_super512 *out, const uint8_t *src)
     out->q[3] = digits(quarter3, tail_power);
 }
 
-static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, true, MP_MIN_NONE };
-static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, true, MP_MIN_NONE };
-static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, true, MP_MIN_NONE };
+static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 255, 128, MP_MIN_NONE };
+static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE };
+static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE };
 
 MP_KERNELS_512(iq4_xs, iq4_xs)
 MP_KERNELS_512(tq1_0, tq1_0)
@@ -81,7 +81,7 @@ void mp_avx512_init_rest(mp_kern *k)
     k->dequant[MP_IQ4_XS] = dequant_iq4_xs;
     k->dequant[MP_TQ1_0] = dequant_tq1_0;
     k->dequant[MP_TQ2_0] = dequant_tq2_0;
-    k->dot[MP_IQ4_XS] = dot_iq4_xs;
-    k->dot[MP_TQ1_0] = dot_tq1_0;
-    k->dot[MP_TQ2_0] = dot_tq2_0;
+    k->mm[MP_IQ4_XS] = mm_iq4_xs;
+    k->mm[MP_TQ1_0] = mm_tq1_0;
+    k->mm[MP_TQ2_0] = mm_tq2_0;
 }

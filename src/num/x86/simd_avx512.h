@@ -30,6 +30,17 @@ MP_INLINE float mp_fold_512(__m512 v)
     return _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)));
 }
 
+/* Transposes the 4 x 4 words of each 128-bit lane. */
+MP_INLINE void mp_turn_512(__m512i q[4])
+{
+    __m512i a = _mm512_unpacklo_epi32(q[0], q[1]), b = _mm512_unpackhi_epi32(q[0], q[1]);
+    __m512i c = _mm512_unpacklo_epi32(q[2], q[3]), d = _mm512_unpackhi_epi32(q[2], q[3]);
+    q[0] = _mm512_unpacklo_epi64(a, c);
+    q[1] = _mm512_unpackhi_epi64(a, c);
+    q[2] = _mm512_unpacklo_epi64(b, d);
+    q[3] = _mm512_unpackhi_epi64(b, d);
+}
+
 /* mp_expf, lane by lane, the same bits (except which NaN). The order of max's operands lets NaN through. */
 MP_INLINE __m512 mp_exp_512(__m512 x)
 {

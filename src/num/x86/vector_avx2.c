@@ -103,7 +103,8 @@ MP_INLINE int sum_codes(__m128i q)
     return _mm_cvtsi128_si32(_mm_add_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
-static float quantize_16(float *d, int8_t *q, const float *x)
+/* The g-th group of a super-block; see num/ref/q8.c for the rules. */
+static float quantize_16(mp_q8 *out, int g, const float *x)
 {
     const __m256i abs = _mm256_set1_epi32(0x7fffffff);
     __m256 v[2] = { _mm256_loadu_ps(x), _mm256_loadu_ps(x + 8) };
@@ -112,38 +113,40 @@ static float quantize_16(float *d, int8_t *q, const float *x)
     memcpy(&amax, &most, 4);
     float inverse = 127.0f / amax;
     if (most >= 0x7f800000 || isinf(inverse)) {
-        memset(q, 0, MP_Q8_SCALE);
-        *d = most >= 0x7f800000 ? NAN : 0.0f;
-        return *d;
+        memset(out->q + 16 * g, 0, MP_Q8_SCALE);
+        out->a[g] = 0;
+        out->d[g] = most >= 0x7f800000 ? NAN : 0.0f;
+        return out->d[g];
     }
     __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(v[0], _mm256_set1_ps(inverse)));
     __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(v[1], _mm256_set1_ps(inverse)));
     /* The packs work within halves; the permutation puts groups of four back in order. */
     __m256i pairs = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
     __m128i codes = _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-    _mm_storeu_si128((__m128i *)(void *)q, codes);
-    *d = amax / 127.0f;
-    return *d * (float)sum_codes(codes);
+    _mm_storeu_si128((__m128i *)(void *)(out->q + 16 * g), codes);
+    int sum = sum_codes(codes);
+    out->d[g] = amax / 127.0f;
+    out->a[g] = -128 * sum;
+    return out->d[g] * (float)sum;
 }
 
-/* One block of 32; see num/ref/q8.c for the rules. */
-static void quantize_block(float *d, float *s, int8_t *q, const float *x)
+static void quantize_super(mp_q8 *q, const float *x)
 {
-    float low = quantize_16(d, q, x);
-    *s = low + quantize_16(d + 1, q + 16, x + 16);
+    for (int b = 0; b < 8; b++) {
+        float low = quantize_16(q, 2 * b, x + 32 * b);
+        q->s[b] = low + quantize_16(q, 2 * b + 1, x + 32 * b + 16);
+    }
+    memset(q->unused, 0, sizeof q->unused);
 }
 
-static void quantize_q8(void *buf, const float *x, int64_t n)
+static void quantize_q8(mp_q8 *q, const float *x, int64_t n)
 {
-    int64_t blocks = (n + MP_Q8_BLOCK - 1) / MP_Q8_BLOCK, whole = n / MP_Q8_BLOCK;
-    float *d = buf, *s = d + 2 * blocks;
-    int8_t *q = (int8_t *)(s + blocks);
-    for (int64_t b = 0; b < whole; b++)
-        quantize_block(d + 2 * b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK);
-    if (whole < blocks) {
-        float padded[MP_Q8_BLOCK] = { 0 };
-        memcpy(padded, x + whole * MP_Q8_BLOCK, (size_t)(n - whole * MP_Q8_BLOCK) * sizeof(float));
-        quantize_block(d + 2 * whole, s + whole, q + whole * MP_Q8_BLOCK, padded);
+    for (; n >= MP_Q8_SUPER; n -= MP_Q8_SUPER, x += MP_Q8_SUPER)
+        quantize_super(q++, x);
+    if (n > 0) {
+        float padded[MP_Q8_SUPER] = { 0 };
+        memcpy(padded, x, (size_t)n * sizeof(float));
+        quantize_super(q, padded);
     }
 }
 

@@ -84,43 +84,56 @@ static void to_f16(void *dst, const float *x, int64_t n)
     }
 }
 
-/* One block of 32; see num/ref/q8.c for the rules. */
-static float quantize_16(float *d, int8_t *q, const float *x)
+/* Group g = 4c + l of a super-block, whose d and a go to lane 4l + c; see num/ref/q8.c for the rules. */
+static float quantize_16(mp_q8 *out, int g, const float *x)
 {
+    int8_t *q = out->q + 16 * g;
     __m512 v = _mm512_loadu_ps(x);
-    int most = _mm512_reduce_max_epi32(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff)));
+    int most = _mm512_reduce_max_epi32(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff))), lane = g % 4 * 4 + g / 4;
     float amax;
     memcpy(&amax, &most, 4);
     float inverse = 127.0f / amax;
     if (most >= 0x7f800000 || isinf(inverse)) {
         memset(q, 0, MP_Q8_SCALE);
-        *d = most >= 0x7f800000 ? NAN : 0.0f;
-        return *d;
+        out->a[lane] = 0;
+        out->d[lane] = most >= 0x7f800000 ? NAN : 0.0f;
+        return out->d[lane];
     }
     __m512i c = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
     _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(c));
-    *d = amax / 127.0f;
-    return *d * (float)_mm512_reduce_add_epi32(c);
+    int sum = _mm512_reduce_add_epi32(c);
+    out->d[lane] = amax / 127.0f;
+    out->a[lane] = -128 * sum;
+    return out->d[lane] * (float)sum;
 }
 
-/* One block of 32; see num/ref/q8.c for the rules. */
-static void quantize_block(float *d, float *s, int8_t *q, const float *x)
+static void quantize_super(mp_q8 *out, const float *x)
 {
-    float low = quantize_16(d, q, x);
-    *s = low + quantize_16(d + 1, q + 16, x + 16);
+    for (int b = 0; b < 8; b++) {
+        float low = quantize_16(out, 2 * b, x + 32 * b);
+        out->s[b] = low + quantize_16(out, 2 * b + 1, x + 32 * b + 16);
+    }
+    memset(out->unused, 0, sizeof out->unused);
 }
 
-static void quantize_q8(void *buf, const float *x, int64_t n)
+static void quantize_q8(mp_q8 *q, const float *x, int64_t n)
 {
-    int64_t blocks = (n + MP_Q8_BLOCK - 1) / MP_Q8_BLOCK, whole = n / MP_Q8_BLOCK;
-    float *d = buf, *s = d + 2 * blocks;
-    int8_t *q = (int8_t *)(s + blocks);
-    for (int64_t b = 0; b < whole; b++)
-        quantize_block(d + 2 * b, s + b, q + b * MP_Q8_BLOCK, x + b * MP_Q8_BLOCK);
-    if (whole < blocks) {
-        float padded[MP_Q8_BLOCK] = { 0 };
-        memcpy(padded, x + whole * MP_Q8_BLOCK, (size_t)(n - whole * MP_Q8_BLOCK) * sizeof(float));
-        quantize_block(d + 2 * whole, s + whole, q + whole * MP_Q8_BLOCK, padded);
+    for (; n >= MP_Q8_SUPER; n -= MP_Q8_SUPER, x += MP_Q8_SUPER)
+        quantize_super(q++, x);
+    if (n > 0) {
+        float padded[MP_Q8_SUPER] = { 0 };
+        memcpy(padded, x, (size_t)n * sizeof(float));
+        quantize_super(q, padded);
+    }
+}
+
+static void turn_q8(mp_q8 *q, int64_t n)
+{
+    for (; n > 0; n -= MP_Q8_SUPER, q++) {
+        __m512i v[4];
+        memcpy(v, q->q, sizeof v);
+        mp_turn_512(v);
+        memcpy(q->q, v, sizeof v);
     }
 }
 
@@ -135,4 +148,6 @@ void mp_avx512_init_vector(mp_kern *k)
     k->exp_sum = exp_sum;
     k->to_f16 = to_f16;
     k->quantize_q8 = quantize_q8;
+    k->q8_lanes = true;
+    k->turn_q8 = turn_q8;
 }

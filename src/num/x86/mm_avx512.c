@@ -1,0 +1,194 @@
+/* Products of quantized rows: blocks of 16 rows, for one token as the rows lie in memory, for more from a panel of turned codes.
+ *
+ * One token (decode): one row after the other, as they lie. Bytes that must move: the rows', once; the arithmetic of 256
+ * weights takes 15 to 20 cycles, their bytes (66 to 272) 13 to 54 at 18 GB/s a core and 3.7 GHz.
+ *
+ * More tokens (prefill): 16 rows are unpacked into a panel, 8 super-blocks of each at a time, and every tile of 2 rows x 4 tokens takes its codes and
+ * activations from there: 26 of 32 registers. Floor: 256 products are 4 vpdpbusd and 2 (MIN_32, MIN_16: 3 or 4) float operations, all of
+ * which share one 512-bit port a cycle: 67 % (57, 50) of the peak of vpdpbusd.
+ *
+ *   scratch   the token (one), or panel [16 rows][8 super-blocks] 48 KiB | lanes [64 tokens][16 rows] of 64 bytes, 64 KiB
+ */
+#include "num/x86/block_avx512.h"
+
+enum { ROWS = 16, SUPERS = 8, TOKENS = 64, PAIR = 2, TILE = 4 };
+
+typedef struct panel {
+    mp_super512 w[ROWS][SUPERS];
+    __m512      lanes[TOKENS][ROWS];
+} panel;
+
+_Static_assert(sizeof(panel) <= MP_MM_SCRATCH, "the panel has outgrown its scratch");
+
+static int least(int64_t a, int b)
+{
+    return a < b ? (int)a : b;
+}
+
+static int64_t supers_of(int64_t n)
+{
+    return (n + MP_SUPER - 1) / MP_SUPER;
+}
+
+static const uint8_t *row_at(const mp_mm *m, int64_t r)
+{
+    return (const uint8_t *)m->w + (size_t)r * m->row_bytes;
+}
+
+/* The sums of 16 vectors, each folded as mp_fold_512 does it: element i is that of v[i]. */
+static __m512 fold_16(const __m512 *v)
+{
+    __m512 half[8], quarter[4], eighth[2];
+    for (int i = 0; i < 8; i++)
+        half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));
+    for (int i = 0; i < 4; i++)
+        quarter[i] = _mm512_add_ps(_mm512_shuffle_f32x4(half[i], half[i + 4], 0x88), _mm512_shuffle_f32x4(half[i], half[i + 4], 0xdd));
+    for (int i = 0; i < 2; i++)
+        eighth[i] = _mm512_add_ps(_mm512_shuffle_ps(quarter[i], quarter[i + 2], 0x44), _mm512_shuffle_ps(quarter[i], quarter[i + 2], 0xee));
+    __m512 sum = _mm512_add_ps(_mm512_shuffle_ps(eighth[0], eighth[1], 0x88), _mm512_shuffle_ps(eighth[0], eighth[1], 0xdd));
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), sum);
+}
+
+static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m512 *lanes)
+{
+    _mm512_mask_storeu_ps(mp_mm_out(m, t) + r, mp_mask_512(m->rows - r), fold_16(lanes));
+}
+
+/* Its codes are in element order. */
+static void one_token(const mp_mm *m, const mp_mm512 *how, const mp_q8 *x)
+{
+    for (int64_t r = 0; r < m->rows; r += ROWS) {
+        __m512 lanes[ROWS] = { _mm512_setzero_ps() };
+        int rows = least(m->rows - r, ROWS);
+        for (int i = 0; i < rows; i++)
+            how->row(lanes + i, row_at(m, r + i), x, m->n);
+        store_rows(m, 0, r, lanes);
+    }
+}
+
+/* One that was turned with others: its copy in the scratch is turned back. */
+static void one_turned(const mp_mm *m, const mp_mm512 *how)
+{
+    mp_q8 *x = m->scratch;
+    memcpy(x, mp_mm_x(m, 0), mp_q8_bytes(m->n));
+    for (int64_t s = 0; s < supers_of(m->n); s++) {
+        __m512i q[4];
+        memcpy(q, x[s].q, sizeof q);
+        mp_turn_512(q);
+        memcpy(x[s].q, q, sizeof q);
+    }
+    one_token(m, how, x);
+}
+
+/* ---- more tokens ---- */
+
+/* One token's codes in registers. Without the barrier the compiler reads them anew for each row, and loads, one a cycle, become what it waits for. */
+MP_INLINE void hold(__m512i q[4], const mp_q8 *x)
+{
+    MP_UNROLL
+    for (int k = 0; k < 4; k++) {
+        q[k] = _mm512_loadu_si512(x->q + 64 * k);
+        __asm__("" : "+v"(q[k]));
+    }
+}
+
+/* A turned super-block with one token's 256 activations. */
+MP_INLINE __m512 step(__m512 acc, const mp_mm512 *how, const mp_super512 *w, const __m512i q[4], const mp_q8 *x)
+{
+    __m512i sum = how->is_signed ? _mm512_loadu_si512(x->a) : _mm512_setzero_si512();
+    MP_UNROLL
+    for (int k = 0; k < 4; k++)
+        sum = _mm512_dpbusd_epi32(sum, w->q[k], q[k]);
+    return mp_add_512(acc, how->min, sum, w, x);
+}
+
+/* What a panel is multiplied with: super-blocks [0, supers) of `rows` rows with those of up to TILE tokens, the first of which is the panel's t-th. */
+typedef struct strip {
+    const mp_q8 *x[TILE];
+    int          rows, supers, t;
+    bool         fresh; /* the lanes hold nothing yet */
+} strip;
+
+/* Lanes of 2 rows and `tok` tokens: adds the products of a strip's super-blocks. */
+MP_INLINE void tile(__m512 *lanes, const mp_mm512 *how, const mp_super512 *w, const strip *s, int tok)
+{
+    __m512 acc[TILE][PAIR];
+    MP_UNROLL
+    for (int t = 0; t < tok; t++)
+        for (int r = 0; r < PAIR; r++)
+            acc[t][r] = s->fresh ? _mm512_setzero_ps() : lanes[t * ROWS + r];
+    for (int i = 0; i < s->supers; i++) {
+        MP_UNROLL
+        for (int t = 0; t < tok; t++) {
+            __m512i q[4];
+            hold(q, s->x[t] + i);
+            acc[t][0] = step(acc[t][0], how, w + i, q, s->x[t] + i);
+            acc[t][1] = step(acc[t][1], how, w + SUPERS + i, q, s->x[t] + i);
+        }
+    }
+    MP_UNROLL
+    for (int t = 0; t < tok; t++)
+        lanes[t * ROWS] = acc[t][0], lanes[t * ROWS + 1] = acc[t][1];
+}
+
+MP_INLINE void tiles(panel *p, const mp_mm512 *how, const strip *s, int tok)
+{
+    for (int r = 0; r < s->rows; r += PAIR)
+        tile(&p->lanes[s->t][r], how, p->w[r], s, tok);
+}
+
+MP_INLINE void tiles_of(panel *p, const mp_mm512 *how, const strip *s, int tok)
+{
+    switch (tok) {
+    case 1: tiles(p, how, s, 1); break;
+    case 2: tiles(p, how, s, 2); break;
+    case 3: tiles(p, how, s, 3); break;
+    default: tiles(p, how, s, 4); break;
+    }
+}
+
+/* Compiled for each kind of codes. */
+static void multiply(panel *p, const mp_mm512 *how, const strip *s, int tok)
+{
+    if (how->is_signed)
+        tiles_of(p, &(const mp_mm512){ .is_signed = true, .min = MP_MIN_NONE }, s, tok);
+    else if (how->min == MP_MIN_32)
+        tiles_of(p, &(const mp_mm512){ .is_signed = false, .min = MP_MIN_32 }, s, tok);
+    else
+        tiles_of(p, &(const mp_mm512){ .is_signed = false, .min = MP_MIN_16 }, s, tok);
+}
+
+/* 16 rows from r on with tokens [first, first + tok). */
+static void block(const mp_mm *m, const mp_mm512 *how, int64_t r, int64_t first, int tok)
+{
+    panel *p = m->scratch;
+    int rows = least(m->rows - r, ROWS);
+    for (int64_t at = 0; at < supers_of(m->n); at += SUPERS) {
+        strip s = { .rows = rows + rows % 2, .supers = least(supers_of(m->n) - at, SUPERS), .fresh = at == 0 };
+        for (int i = 0; i < s.rows; i++)
+            how->panel(p->w[i], row_at(m, r + least(i, rows - 1)) + at * how->bytes, least(m->n - at * MP_SUPER, SUPERS * MP_SUPER));
+        for (s.t = 0; s.t < tok; s.t += TILE) {
+            int n = least(tok - s.t, TILE);
+            for (int i = 0; i < n; i++)
+                s.x[i] = (const mp_q8 *)mp_mm_x(m, first + s.t + i) + at;
+            multiply(p, how, &s, n);
+        }
+    }
+    for (int t = 0; t < tok; t++)
+        store_rows(m, first + t, r, p->lanes[t]);
+}
+
+void mp_mm_512(const mp_mm *m, const mp_mm512 *how)
+{
+    if (m->tok == 1 && !m->turned) {
+        one_token(m, how, mp_mm_x(m, 0));
+        return;
+    }
+    if (m->tok == 1 && mp_q8_bytes(m->n) <= MP_MM_SCRATCH) {
+        one_turned(m, how);
+        return;
+    }
+    for (int64_t t = 0; t < m->tok; t += TOKENS)
+        for (int64_t r = 0; r < m->rows; r += ROWS)
+            block(m, how, r, t, least(m->tok - t, TOKENS));
+}
