@@ -2,20 +2,24 @@
  *
  * An unpacker turns 256 weights (one k-quant block, or eight blocks of 32) into
  *
- *     q[c]    64 codes each, c = 0..3, in element order: group 4c + l of 16 elements is 128-bit lane l of q[c]
- *     scale   16 floats, that of group 4c + l in lane 4l + c
- *     min     per 32 elements in the lower 8 lanes (MIN_32), or per 16 in the lanes of scale and divided by 128 (MIN_16)
+ *     q[c]    64 codes each, c = 0..3, in four 128-bit lanes l of 16: a group of elements with one scale. Which group it is, is the type's order:
+ *               PLAIN   4c + l                                   what bytes give
+ *               PAIRS   0 1 4 5 | 2 3 6 7 | 8 9 12 13 | ...      the low and the high nibbles of 64 bytes: two blocks of 32 each
+ *               HALVES  0 2 4 6 | 1 3 5 7 | 8 10 12 14 | ...     the same, where a block's second half is its first one's high nibbles
+ *     scale   16 floats, that of q[c]'s lane l at 4l + c
+ *     min     per 32 elements in 8 floats, in order (MIN_32), or per 16 where scale has them and divided by 128 (MIN_16)
  *
  * with x = scale * (q - bias) - min. vpdpbusd wants unsigned x signed, so signed codes come with a bias, a power of two up to 128, which the
  * activations' `a` takes off again. It sums four neighbours into a 32-bit lane; the four sums of a group must meet before they become a float:
  *
- *     one token     the sums of the four q are added up within 128-bit lanes: 3 to 6 shuffles for 256 products
- *     more tokens   codes and activations are turned: in each 128-bit lane, the 4 x 4 matrix of 32-bit words (q[c], word k) is transposed; the
- *                   activations come so from quantize_q8. Four chained vpdpbusd then give the 16 sums at once
+ *     one token     codes stay in the type's order, and the activations are put into it once; the sums of the four q are added up within
+ *                   128-bit lanes: 3 to 6 shuffles for 256 products
+ *     more tokens   codes are put into PLAIN order and turned, once for many tokens: in each 128-bit lane, the 4 x 4 matrix of 32-bit words
+ *                   (q[c], word k) is transposed, as it is in the activations (turn_q8). Four chained vpdpbusd then give the 16 sums at once
  *
- * Either way lane 4l + c holds the exact sum of group 4c + l, and one conversion and one fused product with (weight scale x activation scale)
- * add them to the row's 16 lanes, which are folded once, at its end. None of that looks at the other rows or tokens, so a token's result does
- * not depend on its company.
+ * Either way a lane holds the exact sum of a group, and one conversion and one fused product with (weight scale x activation scale) add it to the
+ * row's 16 lanes, in PLAIN order at the end; minima add up apart for 8 super-blocks and are then taken off lanes 0 to 7. The lanes are folded once, at
+ * the row's end. None of that looks at the other rows or tokens, so a token's result does not depend on its company.
  */
 #ifndef MP_NUM_X86_BLOCK_AVX512_H
 #define MP_NUM_X86_BLOCK_AVX512_H
@@ -25,12 +29,14 @@
 #include "num/x86/simd_avx512.h"
 #include "num/x86/x86.h"
 
-enum { MP_SUPER = 256, PREFETCH_BYTES = 4096 };
+enum { MP_SUPER = 256, MP_PIECE = 8 /* super-blocks */, PREFETCH_BYTES = 4096 };
 typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
+typedef enum mp_order { MP_PLAIN, MP_PAIRS, MP_HALVES } mp_order;
 
 typedef struct mp_super512 {
     __m512i q[4];
-    __m512  scale, min;
+    __m512  scale;
+    union { __m512 all; __m256 of_32; } min;
 } mp_super512;
 
 /* What is known of a type when its kernels are compiled: every call below is inlined with a constant one. */
@@ -41,41 +47,83 @@ typedef struct mp_type512 {
     int         most;  /* the largest code, with its bias */
     int         bias;  /* 0: codes are unsigned */
     mp_min_kind min;
+    mp_order    order;
 } mp_type512;
 
 /* What mm_avx512.c needs of a type. */
 typedef struct mp_mm512 {
     void (*panel)(mp_super512 *to, const uint8_t *row, int64_t n);              /* n weights turned, signed ones with a bias of 128 */
-    void (*row)(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n);  /* a whole row for one token in element order */
+    void (*row)(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n);  /* a whole row for one token in the type's order */
     int         bytes; /* of 256 weights */
     bool        is_signed;
     mp_min_kind min;
+    mp_order    order;
 } mp_mm512;
 
 void mp_mm_512(const mp_mm *m, const mp_mm512 *how);
 
-/* 8 floats, one per 32 elements, to the lanes of their groups. */
-MP_INLINE __m512 mp_twice8_512(__m256 v)
+/* The group in lane l of q[c], at [4l + c]. */
+MP_INLINE __m512i mp_groups_512(mp_order order)
 {
-    const __m512i index = _mm512_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6, 1, 3, 5, 7, 1, 3, 5, 7);
-    return _mm512_permutexvar_ps(index, _mm512_castps256_ps512(v));
+    if (order == MP_PAIRS)
+        return _mm512_setr_epi32(0, 2, 8, 10, 1, 3, 9, 11, 4, 6, 12, 14, 5, 7, 13, 15);
+    if (order == MP_HALVES)
+        return _mm512_setr_epi32(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 }
 
-/* 16 bytes, one per group, to the groups' lanes. */
+/* Where group 4c + l of an order's lanes is found for place 4l + c of PLAIN. */
+MP_INLINE __m512i mp_places_512(mp_order order)
+{
+    if (order == MP_PAIRS)
+        return _mm512_setr_epi32(0, 8, 2, 10, 4, 12, 6, 14, 1, 9, 3, 11, 5, 13, 7, 15);
+    if (order == MP_HALVES)
+        return _mm512_setr_epi32(0, 8, 2, 10, 1, 9, 3, 11, 4, 12, 6, 14, 5, 13, 7, 15);
+    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/* The other way round: what PLAIN has at 4l + c, for the order's places. */
+MP_INLINE __m512i mp_back_512(mp_order order)
+{
+    if (order == MP_PAIRS)
+        return _mm512_setr_epi32(0, 8, 2, 10, 4, 12, 6, 14, 1, 9, 3, 11, 5, 13, 7, 15);
+    if (order == MP_HALVES)
+        return _mm512_setr_epi32(0, 4, 2, 6, 8, 12, 10, 14, 1, 5, 3, 7, 9, 13, 11, 15);
+    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/* 8 floats, one per 32 elements, to the places of their groups. */
+MP_INLINE __m512 mp_twice8_512(__m256 v, mp_order order)
+{
+    return _mm512_permutexvar_ps(_mm512_srli_epi32(mp_groups_512(order), 1), _mm512_castps256_ps512(v));
+}
+
+/* 16 bytes, one per group, to the groups' places in PLAIN order. */
 MP_INLINE __m128i mp_lanes16_512(__m128i v)
 {
     return _mm_shuffle_epi8(v, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
 }
 
-/* Adds 16 exact sums, times their scales, and the minima's share. */
+/* Codes and scales from their type's order to PLAIN. */
+MP_INLINE void mp_plain_512(mp_super512 *w, mp_order order)
+{
+    if (order == MP_PLAIN)
+        return;
+    for (int h = 0; h < 4; h += 2) {
+        __m512i a = _mm512_shuffle_i64x2(w->q[h], w->q[h + 1], 0x44), b = _mm512_shuffle_i64x2(w->q[h], w->q[h + 1], 0xee);
+        w->q[h] = order == MP_PAIRS ? a : _mm512_shuffle_i64x2(a, a, 0xd8);
+        w->q[h + 1] = order == MP_PAIRS ? b : _mm512_shuffle_i64x2(b, b, 0xd8);
+    }
+    w->scale = _mm512_permutexvar_ps(mp_places_512(order), w->scale);
+}
+
+/* Adds 16 exact sums, times their scales, and the share of minima per 16. */
 MP_INLINE __m512 mp_add_512(__m512 acc, mp_min_kind min, __m512i sum, const mp_super512 *w, const mp_q8 *x)
 {
     __m512 d = _mm512_loadu_ps(x->d);
     acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(w->scale, d), acc);
-    if (min == MP_MIN_32)
-        acc = _mm512_fnmadd_ps(w->min, _mm512_zextps256_ps512(_mm256_loadu_ps(x->s)), acc);
     if (min == MP_MIN_16) /* a is -128 times the sum, min a 128th */
-        acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(x->a)), _mm512_mul_ps(w->min, d), acc);
+        acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(x->a)), _mm512_mul_ps(w->min.all, d), acc);
     return acc;
 }
 
@@ -102,9 +150,14 @@ MP_INLINE __m512i mp_gather_512(const __m512i v[4], int most)
     return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(fa, fb, 0x88)), _mm512_castps_si512(_mm512_shuffle_ps(fa, fb, 0xdd)));
 }
 
-/* `supers` super-blocks as they are, each with its 256 activations in element order; d, a and s as ever. Stage by stage for all of them: one chain of
- * dependent operations after the other would wait for each, since the processor's queues hold hardly more than one. */
-MP_INLINE __m512 mp_step_one_512(__m512 acc, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int supers)
+typedef struct mp_sums512 {
+    __m512 lanes;
+    __m256 min; /* MIN_32: what is to be taken off */
+} mp_sums512;
+
+/* `supers` super-blocks as they are, each with its 256 activations in the type's order. Stage by stage for all of them: the processor's queues hold
+ * hardly more than one chain of dependent operations. */
+MP_INLINE void mp_step_one_512(mp_sums512 *to, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int supers)
 {
     mp_super512 w[2];
     __m512i v[2][4], sum[2];
@@ -123,9 +176,10 @@ MP_INLINE __m512 mp_step_one_512(__m512 acc, const mp_type512 type, const uint8_
     for (int i = 0; i < supers; i++) {
         if (type.bias) /* a is -128 times the sum of the group */
             sum[i] = _mm512_add_epi32(sum[i], _mm512_srai_epi32(_mm512_loadu_si512(x[i].a), (unsigned)__builtin_ctz(128 / (unsigned)type.bias)));
-        acc = mp_add_512(acc, type.min, sum[i], &w[i], x + i);
+        to->lanes = mp_add_512(to->lanes, type.min, sum[i], &w[i], x + i);
+        if (type.min == MP_MIN_32)
+            to->min = _mm256_fmadd_ps(w[i].min.of_32, _mm256_loadu_ps(x[i].s), to->min);
     }
-    return acc;
 }
 
 /* The last n % 256 weights, as a super-block filled up with zeros, whose products with activations that are 0 there add nothing. */
@@ -144,6 +198,7 @@ MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_
             type.unpack(&w, src);
         else
             mp_unpack_tail_512(&w, type, src, n);
+        mp_plain_512(&w, type.order);
         MP_UNROLL
         for (int c = 0; c < 4; c++)
             w.q[c] = _mm512_add_epi8(w.q[c], _mm512_set1_epi8((char)(type.bias ? 128 - type.bias : 0)));
@@ -159,24 +214,37 @@ MP_INLINE void mp_ahead_512(const uint8_t *src, int bytes)
         _mm_prefetch((const char *)src + PREFETCH_BYTES + ahead, _MM_HINT_T0);
 }
 
-MP_INLINE void mp_row_512(__m512 *lanes, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n)
+/* Up to MP_PIECE super-blocks, the last of which the row may end in. */
+MP_INLINE void mp_row_piece_512(mp_sums512 *to, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n)
 {
-    __m512 sum = _mm512_setzero_ps();
     for (; n >= 2 * MP_SUPER; n -= 2 * MP_SUPER, x += 2, src += 2 * type.bytes) {
         mp_ahead_512(src, 2 * type.bytes);
-        sum = mp_step_one_512(sum, type, src, x, 2);
+        mp_step_one_512(to, type, src, x, 2);
     }
     if (n >= MP_SUPER) {
         mp_ahead_512(src, type.bytes);
-        sum = mp_step_one_512(sum, type, src, x, 1);
+        mp_step_one_512(to, type, src, x, 1);
         n -= MP_SUPER, x++, src += type.bytes;
     }
     if (type.len < MP_SUPER && n > 0) { /* the last blocks, filled up with zeros, whose products with activations that are 0 there add nothing */
         uint8_t padded[MP_SUPER * 2] = { 0 };
         memcpy(padded, src, (size_t)(n / MP_Q8_BLOCK * (type.bytes / 8)));
-        sum = mp_step_one_512(sum, type, padded, x, 1);
+        mp_step_one_512(to, type, padded, x, 1);
     }
-    *lanes = sum;
+}
+
+MP_INLINE void mp_row_512(__m512 *lanes, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n)
+{
+    const __m512i places = mp_places_512(type.order);
+    __m512 sum = _mm512_setzero_ps();
+    for (; n > 0; n -= MP_PIECE * MP_SUPER, x += MP_PIECE, src += MP_PIECE * type.bytes) {
+        mp_sums512 s = { sum, _mm256_setzero_ps() };
+        mp_row_piece_512(&s, type, src, x, n < MP_PIECE * MP_SUPER ? n : MP_PIECE * MP_SUPER);
+        sum = s.lanes;
+        if (type.min == MP_MIN_32) /* groups' places of the type hold lanes of PLAIN: lane j of it is at places[j] */
+            sum = _mm512_sub_ps(sum, _mm512_permutexvar_ps(mp_back_512(type.order), _mm512_zextps256_ps512(s.min)));
+    }
+    *lanes = type.order == MP_PLAIN ? sum : _mm512_permutexvar_ps(places, sum);
 }
 
 /* scale * q is exact (ref.h), so the fused operation gives the reference's bits. */
@@ -184,7 +252,12 @@ MP_INLINE void mp_decode_super_512(float *dst, const mp_type512 type, const uint
 {
     mp_super512 w;
     type.unpack(&w, src);
-    __m512 min = type.min == MP_MIN_32 ? mp_twice8_512(_mm512_castps512_ps256(w.min)) : _mm512_mul_ps(w.min, _mm512_set1_ps(128.0f));
+    mp_plain_512(&w, type.order);
+    __m512 min = _mm512_setzero_ps();
+    if (type.min == MP_MIN_32)
+        min = mp_twice8_512(w.min.of_32, MP_PLAIN);
+    if (type.min == MP_MIN_16)
+        min = _mm512_mul_ps(w.min.all, _mm512_set1_ps(128.0f));
     MP_UNROLL
     for (int c = 0; c < 4; c++)
         w.q[c] = _mm512_sub_epi8(w.q[c], _mm512_set1_epi8((char)type.bias));
@@ -223,7 +296,7 @@ MP_INLINE void mp_dequant_512(float *dst, const mp_type512 type, const void *src
     }                                                                                                                      \
     static void mm_##name(const mp_mm *m)                                                                                  \
     {                                                                                                                      \
-        mp_mm_512(m, &(const mp_mm512){ panel_##name, row_##name, t.bytes, t.bias != 0, t.min });                         \
+        mp_mm_512(m, &(const mp_mm512){ panel_##name, row_##name, t.bytes, t.bias != 0, t.min, t.order });                         \
     }
 
 /* ---- pieces of unpackers ---- */
@@ -282,11 +355,11 @@ MP_INLINE __mmask64 mp_bit_halves_512(__m512i both, int low, int high)
     return _mm512_test_epi8_mask(both, bits);
 }
 
-/* Nibbles of two blocks of 16 bytes, [0..15] block a low, [16..31] a high, then b. */
-MP_INLINE __m512i mp_nibbles_512(__m128i a, __m128i b)
+/* Low and high nibbles of 64 bytes. */
+MP_INLINE void mp_nibbles_512(__m512i q[2], __m512i bytes)
 {
-    const __m512i by = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
-    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_broadcastsi128_si256(a)), _mm256_broadcastsi128_si256(b), 1);
-    return _mm512_and_si512(_mm512_srlv_epi64(both, by), _mm512_set1_epi8(15));
+    const __m512i low = _mm512_set1_epi8(15);
+    q[0] = _mm512_and_si512(bytes, low);
+    q[1] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), low);
 }
 #endif

@@ -16,26 +16,28 @@ MP_INLINE void scales_6bit(mp_super512 *out, const uint8_t *src)
     __m512 factor = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi32_si128((int)mp_word_512(src)))); /* d, dmin */
     factor = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1), factor);
     __m512 both = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factor); /* 8 scales, 8 minima */
-    out->scale = mp_twice8_512(_mm512_castps512_ps256(both));
-    out->min = _mm512_zextps256_ps512(_mm512_extractf32x8_ps(both, 1));
+    out->scale = mp_twice8_512(_mm512_castps512_ps256(both), MP_PAIRS);
+    out->min.of_32 = _mm512_extractf32x8_ps(both, 1);
 }
 
 MP_INLINE void unpack_q4_k(mp_super512 *out, const uint8_t *src)
 {
     scales_6bit(out, src);
-    MP_UNROLL
-    for (int c = 0; c < 4; c++)
-        out->q[c] = _mm512_and_si512(mp_shift_halves_512(mp_load32_512(src + 16 + 32 * c), 0, 4), _mm512_set1_epi8(15));
+    mp_nibbles_512(out->q, _mm512_loadu_si512(src + 16));
+    mp_nibbles_512(out->q + 2, _mm512_loadu_si512(src + 80));
 }
 
 MP_INLINE void unpack_q5_k(mp_super512 *out, const uint8_t *src)
 {
+    const __m512i sixteen = _mm512_set1_epi8(16);
     __m512i high = _mm512_broadcast_i64x4(mp_load32_512(src + 16));
     scales_6bit(out, src);
+    mp_nibbles_512(out->q, _mm512_loadu_si512(src + 48));
+    mp_nibbles_512(out->q + 2, _mm512_loadu_si512(src + 112));
     MP_UNROLL
-    for (int c = 0; c < 4; c++) {
-        __m512i q = _mm512_and_si512(mp_shift_halves_512(mp_load32_512(src + 48 + 32 * c), 0, 4), _mm512_set1_epi8(15));
-        out->q[c] = _mm512_mask_add_epi8(q, mp_bit_halves_512(high, 2 * c, 2 * c + 1), q, _mm512_set1_epi8(16));
+    for (int c = 0; c < 4; c++) { /* blocks 0 2 | 1 3 | 4 6 | 5 7 */
+        int first = c / 2 * 4 + c % 2;
+        out->q[c] = _mm512_mask_add_epi8(out->q[c], mp_bit_halves_512(high, first, first + 2), out->q[c], sixteen);
     }
 }
 
@@ -68,7 +70,7 @@ MP_INLINE void unpack_q2_k(mp_super512 *out, const uint8_t *src)
     __m512 scale = _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
     __m512 min = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
     out->scale = _mm512_mul_ps(scale, _mm512_set1_ps(mp_half_512(src + 80)));
-    out->min = _mm512_mul_ps(min, _mm512_set1_ps(mp_half_512(src + 82) * 0x1p-7f));
+    out->min.all = _mm512_mul_ps(min, _mm512_set1_ps(mp_half_512(src + 82) * 0x1p-7f));
     MP_UNROLL
     for (int c = 0; c < 4; c++)
         out->q[c] = two_bits(src + 16, c);
@@ -90,11 +92,11 @@ MP_INLINE void unpack_q3_k(mp_super512 *out, const uint8_t *src)
     }
 }
 
-static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 3, 0, MP_MIN_16 };
-static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 7, 4, MP_MIN_NONE };
-static const mp_type512 q4_k = { unpack_q4_k, 256, 144, 15, 0, MP_MIN_32 };
-static const mp_type512 q5_k = { unpack_q5_k, 256, 176, 31, 0, MP_MIN_32 };
-static const mp_type512 q6_k = { unpack_q6_k, 256, 210, 63, 32, MP_MIN_NONE };
+static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 3, 0, MP_MIN_16, MP_PLAIN };
+static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 7, 4, MP_MIN_NONE, MP_PLAIN };
+static const mp_type512 q4_k = { unpack_q4_k, 256, 144, 15, 0, MP_MIN_32, MP_PAIRS };
+static const mp_type512 q5_k = { unpack_q5_k, 256, 176, 31, 0, MP_MIN_32, MP_PAIRS };
+static const mp_type512 q6_k = { unpack_q6_k, 256, 210, 63, 32, MP_MIN_NONE, MP_PLAIN };
 
 MP_KERNELS_512(q2_k, q2_k)
 MP_KERNELS_512(q3_k, q3_k)

@@ -9,12 +9,14 @@
  *
  *   scratch   the token (one), or panel [16 rows][8 super-blocks] 48 KiB | lanes [64 tokens][16 rows] of 64 bytes, 64 KiB
  */
+#include <assert.h>
+
 #include "num/x86/block_avx512.h"
 
-enum { ROWS = 16, SUPERS = 8, TOKENS = 64, PAIR = 2, TILE = 4 };
+enum { ROWS = 16, TOKENS = 64, PAIR = 2, TILE = 4 };
 
 typedef struct panel {
-    mp_super512 w[ROWS][SUPERS];
+    mp_super512 w[ROWS][MP_PIECE];
     __m512      lanes[TOKENS][ROWS];
 } panel;
 
@@ -54,9 +56,35 @@ static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m512 *lanes
     _mm512_mask_storeu_ps(mp_mm_out(m, t) + r, mp_mask_512(m->rows - r), fold_16(lanes));
 }
 
-/* Its codes are in element order. */
-static void one_token(const mp_mm *m, const mp_mm512 *how, const mp_q8 *x)
+/* A token, turned or not, in the type's order. */
+static void reorder(mp_q8 *to, const mp_q8 *x, mp_order order, bool turned)
 {
+    int32_t group[16];
+    mp_q8 from = *x;
+    if (turned) {
+        __m512i q[4];
+        memcpy(q, from.q, sizeof q);
+        mp_turn_512(q);
+        memcpy(from.q, q, sizeof q);
+    }
+    _mm512_storeu_si512(group, mp_groups_512(order));
+    for (int i = 0; i < 16; i++) {
+        int place = group[i] % 4 * 4 + group[i] / 4; /* of d and a */
+        memcpy(to->q + i % 4 * 64 + i / 4 * 16, from.q + 16 * group[i], 16);
+        to->d[i] = from.d[place];
+        to->a[i] = from.a[place];
+    }
+    memcpy(to->s, from.s, sizeof to->s);
+}
+
+static void one_token(const mp_mm *m, const mp_mm512 *how)
+{
+    const mp_q8 *x = mp_mm_x(m, 0);
+    if (m->turned || how->order != MP_PLAIN) {
+        for (int64_t s = 0; s < supers_of(m->n); s++)
+            reorder((mp_q8 *)m->scratch + s, x + s, how->order, m->turned);
+        x = m->scratch;
+    }
     for (int64_t r = 0; r < m->rows; r += ROWS) {
         __m512 lanes[ROWS] = { _mm512_setzero_ps() };
         int rows = least(m->rows - r, ROWS);
@@ -64,20 +92,6 @@ static void one_token(const mp_mm *m, const mp_mm512 *how, const mp_q8 *x)
             how->row(lanes + i, row_at(m, r + i), x, m->n);
         store_rows(m, 0, r, lanes);
     }
-}
-
-/* One that was turned with others: its copy in the scratch is turned back. */
-static void one_turned(const mp_mm *m, const mp_mm512 *how)
-{
-    mp_q8 *x = m->scratch;
-    memcpy(x, mp_mm_x(m, 0), mp_q8_bytes(m->n));
-    for (int64_t s = 0; s < supers_of(m->n); s++) {
-        __m512i q[4];
-        memcpy(q, x[s].q, sizeof q);
-        mp_turn_512(q);
-        memcpy(x[s].q, q, sizeof q);
-    }
-    one_token(m, how, x);
 }
 
 /* ---- more tokens ---- */
@@ -109,26 +123,42 @@ typedef struct strip {
     bool         fresh; /* the lanes hold nothing yet */
 } strip;
 
+/* The minima of both rows side by side. */
+MP_INLINE __m512 mins(const mp_super512 *a, const mp_super512 *b)
+{
+    return _mm512_insertf32x8(_mm512_castps256_ps512(a->min.of_32), b->min.of_32, 1);
+}
+
 /* Lanes of 2 rows and `tok` tokens: adds the products of a strip's super-blocks. */
 MP_INLINE void tile(__m512 *lanes, const mp_mm512 *how, const mp_super512 *w, const strip *s, int tok)
 {
-    __m512 acc[TILE][PAIR];
+    __m512 acc[TILE][PAIR], off[TILE]; /* off: MIN_32: what is to be taken off the first row, and off the second */
     MP_UNROLL
-    for (int t = 0; t < tok; t++)
+    for (int t = 0; t < tok; t++) {
+        off[t] = _mm512_setzero_ps();
         for (int r = 0; r < PAIR; r++)
             acc[t][r] = s->fresh ? _mm512_setzero_ps() : lanes[t * ROWS + r];
+    }
     for (int i = 0; i < s->supers; i++) {
+        const mp_super512 *a = w + i, *b = w + MP_PIECE + i;
         MP_UNROLL
         for (int t = 0; t < tok; t++) {
             __m512i q[4];
             hold(q, s->x[t] + i);
-            acc[t][0] = step(acc[t][0], how, w + i, q, s->x[t] + i);
-            acc[t][1] = step(acc[t][1], how, w + SUPERS + i, q, s->x[t] + i);
+            acc[t][0] = step(acc[t][0], how, a, q, s->x[t] + i);
+            acc[t][1] = step(acc[t][1], how, b, q, s->x[t] + i);
+            if (how->min == MP_MIN_32)
+                off[t] = _mm512_fmadd_ps(mins(a, b), _mm512_broadcast_f32x8(_mm256_loadu_ps(s->x[t][i].s)), off[t]);
         }
     }
     MP_UNROLL
-    for (int t = 0; t < tok; t++)
+    for (int t = 0; t < tok; t++) {
+        if (how->min == MP_MIN_32) {
+            acc[t][0] = _mm512_sub_ps(acc[t][0], _mm512_zextps256_ps512(_mm512_castps512_ps256(off[t])));
+            acc[t][1] = _mm512_sub_ps(acc[t][1], _mm512_zextps256_ps512(_mm512_extractf32x8_ps(off[t], 1)));
+        }
         lanes[t * ROWS] = acc[t][0], lanes[t * ROWS + 1] = acc[t][1];
+    }
 }
 
 MP_INLINE void tiles(panel *p, const mp_mm512 *how, const strip *s, int tok)
@@ -163,10 +193,10 @@ static void block(const mp_mm *m, const mp_mm512 *how, int64_t r, int64_t first,
 {
     panel *p = m->scratch;
     int rows = least(m->rows - r, ROWS);
-    for (int64_t at = 0; at < supers_of(m->n); at += SUPERS) {
-        strip s = { .rows = rows + rows % 2, .supers = least(supers_of(m->n) - at, SUPERS), .fresh = at == 0 };
+    for (int64_t at = 0; at < supers_of(m->n); at += MP_PIECE) {
+        strip s = { .rows = rows + rows % 2, .supers = least(supers_of(m->n) - at, MP_PIECE), .fresh = at == 0 };
         for (int i = 0; i < s.rows; i++)
-            how->panel(p->w[i], row_at(m, r + least(i, rows - 1)) + at * how->bytes, least(m->n - at * MP_SUPER, SUPERS * MP_SUPER));
+            how->panel(p->w[i], row_at(m, r + least(i, rows - 1)) + at * how->bytes, least(m->n - at * MP_SUPER, MP_PIECE * MP_SUPER));
         for (s.t = 0; s.t < tok; s.t += TILE) {
             int n = least(tok - s.t, TILE);
             for (int i = 0; i < n; i++)
@@ -180,12 +210,9 @@ static void block(const mp_mm *m, const mp_mm512 *how, int64_t r, int64_t first,
 
 void mp_mm_512(const mp_mm *m, const mp_mm512 *how)
 {
-    if (m->tok == 1 && !m->turned) {
-        one_token(m, how, mp_mm_x(m, 0));
-        return;
-    }
-    if (m->tok == 1 && mp_q8_bytes(m->n) <= MP_MM_SCRATCH) {
-        one_turned(m, how);
+    assert(mp_q8_bytes(m->n) <= MP_MM_SCRATCH);
+    if (m->tok == 1) {
+        one_token(m, how);
         return;
     }
     for (int64_t t = 0; t < m->tok; t += TOKENS)

@@ -10,19 +10,17 @@ MP_INLINE void unpack_iq4_xs(mp_super512 *out, const uint8_t *src)
     low = _mm256_and_si256(low, _mm256_set1_epi32(15));
     high = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4);
     __m256i scale = _mm256_sub_epi32(_mm256_or_si256(low, high), _mm256_set1_epi32(32));
-    out->scale = mp_twice8_512(_mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(mp_half_512(src))));
-    out->min = _mm512_setzero_ps();
+    out->scale = mp_twice8_512(_mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(mp_half_512(src))), MP_HALVES);
+    mp_nibbles_512(out->q, _mm512_loadu_si512(src + 8));
+    mp_nibbles_512(out->q + 2, _mm512_loadu_si512(src + 72));
     MP_UNROLL
-    for (int c = 0; c < 4; c++) {
-        const uint8_t *p = src + 8 + 32 * c;
-        out->q[c] = _mm512_shuffle_epi8(values, mp_nibbles_512(mp_load16_512(p), mp_load16_512(p + 16)));
-    }
+    for (int c = 0; c < 4; c++)
+        out->q[c] = _mm512_shuffle_epi8(values, out->q[c]);
 }
 
 MP_INLINE void unpack_tq2_0(mp_super512 *out, const uint8_t *src)
 {
     out->scale = _mm512_set1_ps(mp_half_512(src + 64));
-    out->min = _mm512_setzero_ps();
     MP_UNROLL
     for (int c = 0; c < 4; c++) {
         int shift = 4 * (c & 1);
@@ -61,16 +59,15 @@ MP_INLINE void unpack_tq1_0(mp_super512 *out, const uint8_t *src)
     __m512i quarter3 = _mm512_inserti64x4(_mm512_castsi256_si512(row2), _mm256_set_m128i(last, row), 1);
     const __m512i tail_power = _mm512_inserti32x4(powers(9, 27, 81, 1), _mm_setr_epi16(1, 1, 3, 3, 9, 9, 27, 27), 3);
     out->scale = _mm512_set1_ps(mp_half_512(src + 52));
-    out->min = _mm512_setzero_ps();
     out->q[0] = digits(both, powers(1, 1, 3, 3));
     out->q[1] = digits(both, powers(9, 9, 27, 27));
     out->q[2] = digits(_mm512_inserti64x4(both, row2, 1), powers(81, 81, 1, 3));
     out->q[3] = digits(quarter3, tail_power);
 }
 
-static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 255, 128, MP_MIN_NONE };
-static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE };
-static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE };
+static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 255, 128, MP_MIN_NONE, MP_HALVES };
+static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE, MP_PLAIN };
+static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE, MP_PLAIN };
 
 MP_KERNELS_512(iq4_xs, iq4_xs)
 MP_KERNELS_512(tq1_0, tq1_0)
