@@ -46,7 +46,7 @@ typedef enum moped_status {
 
 MOPED_API const char *moped_error(void);   /* this thread's last sentence; valid until its next failing call */
 MOPED_API const char *moped_version(void); /* "0.1.0" */
-MOPED_API const char *moped_isa_at(int i); /* instruction sets that this processor can run, best last: "ref", "avx2", "avx512"; NULL past the end */
+MOPED_API const char *moped_isa_at(int i); /* instruction sets that this processor can run, best last: "ref", "avx2", "avx512", or "ref", "neon", "dotprod"; NULL past the end */
 MOPED_API void moped_free(void *p);        /* frees what moped handed out as `char **` or `int32_t **` */
 
 /* ---- options, plan ---- */

@@ -1,12 +1,13 @@
 #!/bin/sh
 # What moped needs to be built and tested: finds what is missing, says so, and installs only that.
 #
-#   tools/deps.sh build|test|fuzz           install what is missing
-#   tools/deps.sh --check build|test|fuzz   only say what is missing; exit 1 when something is
+#   tools/deps.sh build|test|fuzz|arm64           install what is missing; test: of arm64 too, where that can be
+#   tools/deps.sh --check build|test|fuzz|arm64   only say what is missing; exit 1 when something is
 #   tools/deps.sh --list                    the packages of each distribution
 #
 # Installing is done on Debian 12 and Ubuntu 22.04 or newer (and their relatives); elsewhere the names are printed.
 set -eu
+self=$0
 
 check=
 if [ "${1:-}" = --check ]; then check=1; shift; fi
@@ -30,12 +31,21 @@ if [ "$what" = fuzz ]; then
 clang         | has_clang_fuzzer           | clang             | clang compiler-rt | clang compiler-rt
 "
 fi
+# A compiler for AArch64 and qemu to run what it makes: without them the tests leave that processor out. On one, nothing is needed.
+if [ "$what" = arm64 ]; then
+    table='
+AArch64 compiler | has_arm64_cc            | gcc-aarch64-linux-gnu libc6-dev-arm64-cross | gcc-aarch64-linux-gnu | aarch64-linux-gnu-gcc
+qemu-aarch64  | has qemu-aarch64           | qemu-user         | qemu-user         | qemu-user
+'
+    [ "$(uname -m)" != aarch64 ] || exit 0
+fi
 
 has() { command -v "$1" >/dev/null 2>&1; }
 has_lib() { has pkg-config && pkg-config --exists "$1" 2>/dev/null; }
 
 # A compiler without the C library's headers is of no use.
 has_cc() { has cc && echo '#include <stdio.h>' | cc -x c -E - >/dev/null 2>&1; }
+has_arm64_cc() { has aarch64-linux-gnu-gcc && echo '#include <stdio.h>' | aarch64-linux-gnu-gcc -x c -E - >/dev/null 2>&1; }
 
 has_cmake() {
     has cmake || return 1
@@ -70,8 +80,15 @@ if [ "$what" = --list ]; then
     exit 0
 fi
 
+# What the tests can do without comes last, so that its failure stops nothing: the stage arm64 then says that it is skipped.
+finish() {
+    [ "$what" = test ] || exit 0
+    if [ -z "$check" ]; then "$self" arm64 || :; else "$self" --check arm64 || :; fi
+    exit 0
+}
+
 missing=$(packages need)
-[ -n "$missing" ] || exit 0
+[ -n "$missing" ] || finish
 
 id=unknown
 [ ! -r /etc/os-release ] || id=$(. /etc/os-release; echo "${ID:-} ${ID_LIKE:-}")
@@ -110,3 +127,4 @@ if ! try; then
 fi
 left=$(packages need)
 [ -z "$left" ] || { echo "still missing after installing: $left"; exit 1; }
+finish

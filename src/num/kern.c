@@ -12,7 +12,9 @@
 
 #include "num/x86/x86.h"
 #elif defined(__aarch64__)
-/* The place for num/arm/kern_neon.c: NEON is part of the base architecture, so its init needs no check. Until it exists, the reference runs. */
+#include <sys/auxv.h>
+
+#include "num/arm/arm.h"
 #endif
 
 enum { MAX_TABLES = 4 };
@@ -50,6 +52,18 @@ static void add_machine_tables(void)
         return;
     tables[table_count] = tables[table_count - 1];
     mp_kern_init_avx512(&tables[table_count++]);
+}
+#elif defined(__aarch64__)
+/* NEON is part of the base architecture and needs no check; of SDOT the kernel tells (HWCAP_ASIMDDP, whose name old headers lack). */
+static void add_machine_tables(void)
+{
+    const unsigned long asimddp = 1ul << 20;
+    tables[table_count] = tables[table_count - 1];
+    mp_kern_init_neon(&tables[table_count++]);
+    if (!(getauxval(AT_HWCAP) & asimddp))
+        return;
+    tables[table_count] = tables[table_count - 1];
+    mp_kern_init_dotprod(&tables[table_count++]);
 }
 #else
 static void add_machine_tables(void) {}

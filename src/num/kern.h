@@ -60,7 +60,7 @@ static inline float *mp_mm_out(const mp_mm *m, int64_t t)
 }
 
 typedef struct mp_kern {
-    const char *name; /* "ref", "avx2", "avx512" */
+    const char *name; /* "ref", "avx2", "avx512", "neon", "dotprod" */
 
     /* dst[0..n) = the weights of one row, n a multiple of the type's block. Also F32 (copy), F16, BF16. */
     void (*dequant[MP_DTYPE_COUNT])(float *dst, const void *src, int64_t n);
@@ -95,7 +95,7 @@ typedef struct mp_kern {
 /* Our own exp: relative error below 2e-7 over the float range; the same polynomial everywhere. exp(-inf) = 0, exp(NaN) = NaN. */
 float mp_expf(float x);
 
-/* The best table for this processor; or by name ("ref", "avx2", "avx512"; NULL = best). NULL when the processor lacks it or the name is unknown. */
+/* The best table for this processor; or by name (NULL = best). NULL when the processor lacks it or the name is unknown. */
 const mp_kern *mp_kern_get(const char *name);
 /* The i-th table that this processor can run, best last; NULL past the end. For tests and doctor. */
 const mp_kern *mp_kern_at(int i);
