@@ -210,7 +210,8 @@ typedef struct moped_limits_options { /* zero: default */
 typedef struct moped_limits {
     int    threads;
     double read_bps, read_one_bps, read_small_bps;             /* bytes a second from memory in huge pages: all threads, one; all from small pages */
-    double ops[MOPED_ARITH_COUNT], one_ops[MOPED_ARITH_COUNT]; /* operations a second, by chains of the instruction that multiplies and adds; 0: there is none */
+    double one_ops[MOPED_ARITH_COUNT]; /* operations a second of one thread, by chains of the instruction that multiplies and adds; 0: there is none */
+    double ops[MOPED_ARITH_COUNT];     /* the same times threads: more than there is where two threads share a core */
 } moped_limits;
 /* options NULL: all defaults. Takes less than a second with these. Errors: MOPED_E_USAGE (instruction set), MOPED_E_FAILED (memory, threads). */
 MOPED_API moped_status moped_measure_limits(const moped_limits_options *options, moped_limits *out);

@@ -5,7 +5,7 @@
 /* How far ahead to ask for memory: the processor's own prefetcher stops at the end of each small page. Measured on Zen 5, one thread, best of
  * 25: 33 GB/s with none, 31 at 1 KiB, 34 at 2 KiB, 38 at 4 KiB, which is what 64-byte loads reach too. */
 enum { AHEAD_BYTES = 4096, LINE_BYTES = 64, CHUNK_BYTES = 4 << 20 };
-enum { PARTS = 8, PART_ROUNDS = 8000, PASSES = 20 }; /* a part is about 30 us: small beside a pass, large beside waking a thread */
+enum { TRIES = 100, TRY_ROUNDS = 20000 }; /* about 100 us each: many of them fit between two moments in which others have the processor */
 
 typedef uint64_t lanes __attribute__((vector_size(64), may_alias)); /* the compiler makes of it what the processor has */
 
@@ -57,37 +57,13 @@ mp_err mp_limits_read(mp_pool *pool, const mp_read_test *test, double *bps)
     return MP_OK;
 }
 
-typedef struct computing {
-    uint64_t (*peak)(float *sink, int64_t rounds);
-    uint64_t ops; /* of one part, the same for each */
-} computing;
-
-static void compute_parts(void *arg, int64_t first, int64_t last, int thread)
+double mp_limits_ops(const mp_kern *k, mp_arith arith)
 {
-    const computing *c = arg;
-    (void)thread;
-    for (int64_t i = first; i < last; i++) {
-        volatile float keep;
-        float sink[16] = { 0 };
-        c->peak(sink, PART_ROUNDS);
-        keep = sink[0];
-        (void)keep;
-    }
-}
-
-double mp_limits_ops(mp_pool *pool, const mp_kern *k, mp_arith arith)
-{
-    computing c = { .peak = k->peak[arith] };
-    float sink[16];
     double best = 0;
-    if (!c.peak)
-        return 0;
-    int64_t parts = (int64_t)mp_pool_threads(pool) * PARTS;
-    c.ops = c.peak(sink, PART_ROUNDS); /* the first pass also wakes what sleeps */
-    for (int i = 0; i < PASSES; i++) {
-        uint64_t start = mp_now_ns();
-        mp_pool_run(pool, parts, 1, compute_parts, &c);
-        double rate = (double)c.ops * (double)parts * 1e9 / (double)(mp_now_ns() - start);
+    for (int i = 0; k->peak[arith] && i < TRIES; i++) {
+        float sink[16];
+        uint64_t start = mp_now_ns(), ops = k->peak[arith](sink, TRY_ROUNDS);
+        double rate = (double)ops * 1e9 / (double)(mp_now_ns() - start);
         if (rate > best)
             best = rate;
     }

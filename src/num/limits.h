@@ -12,7 +12,7 @@
 typedef struct mp_read_test { uint64_t bytes; bool huge; int rounds; } mp_read_test;
 mp_err mp_limits_read(mp_pool *pool, const mp_read_test *test, double *bps);
 
-/* Operations a second (a multiply-add is two) of this arithmetic on the pool's threads, by chains of k's instruction for it; about 20 ms.
+/* Operations a second (a multiply-add is two) of this arithmetic on one thread, by chains of k's instruction for it; about 10 ms.
  * 0: k's instruction set has none. */
-double mp_limits_ops(mp_pool *pool, const mp_kern *k, mp_arith arith);
+double mp_limits_ops(const mp_kern *k, mp_arith arith);
 #endif
