@@ -1,6 +1,6 @@
 /* Where time goes: which rows there are, how often each was entered, and to the byte what it had to read and compute. Never how long it took, but that
  * what the rows add up to is no more than all there was. */
-#include <math.h>
+#include <pthread.h>
 
 #include "base/err.h"
 #include "moped.h"
@@ -240,6 +240,39 @@ TEST(one_session_is_counted_at_a_time)
     close_model(&x);
 }
 
+static void *keep_generating(void *session)
+{
+    for (int i = 0; i < 20; i++)
+        generate(session, NULL, NULL);
+    return NULL;
+}
+
+/* Threads that take the clock from each other; what is counted is whole generations. */
+TEST(sessions_of_many_threads)
+{
+    enum { SESSIONS = 3 };
+    opened x = open_model(paged, (moped_options){ .time_ops = true, .ram_bytes = TINY_ROOM, .threads = 2, .sessions = SESSIONS, .ctx_tok = 64 });
+    moped_session *s[SESSIONS] = { NULL };
+    pthread_t thread[SESSIONS];
+    REQUIRE(x.s != NULL);
+    moped_session_close(&x.s);
+    for (int i = 0; i < SESSIONS; i++)
+        REQUIRE(moped_session_open(x.m, 0, &s[i]) == MOPED_OK);
+    for (int i = 0; i < SESSIONS; i++)
+        REQUIRE(pthread_create(&thread[i], NULL, keep_generating, s[i]) == 0);
+    for (int i = 0; i < SESSIONS; i++)
+        pthread_join(thread[i], NULL);
+    moped_times prefill, decode;
+    moped_model_times(x.m, MOPED_PHASE_PREFILL, &prefill, NULL, 0);
+    moped_model_times(x.m, MOPED_PHASE_DECODE, &decode, NULL, 0);
+    CHECK(prefill.forwards >= 1 && prefill.forwards <= 20 * SESSIONS);
+    CHECK_EQ(decode.tokens, prefill.forwards * STEPS);
+    CHECK_EQ(sum_of(x.m, MOPED_PHASE_DECODE, "q k v", 0, LAYERS).calls, decode.tokens * LAYERS);
+    for (int i = 0; i < SESSIONS; i++)
+        moped_session_close(&s[i]);
+    moped_model_close(&x.m);
+}
+
 int main(void)
 {
     if (!mkdtemp(dir))
@@ -251,6 +284,7 @@ int main(void)
     RUN(dense_and_shared_products_are_told_apart);
     RUN(off_there_is_nothing_and_on_changes_nothing);
     RUN(one_session_is_counted_at_a_time);
+    RUN(sessions_of_many_threads);
     unlink(paged);
     rmdir(dir);
     return test_done();
