@@ -65,6 +65,7 @@ typedef struct moped_options {
     moped_kv_type kv;
     bool          deterministic;   /* results do not depend on the batch either (on the CPU they never do) */
     bool          no_paging;       /* every expert stays where it was loaded; refused when they do not all fit. To measure against */
+    bool          time_ops;        /* keep the counters of moped_model_times; off, they cost nothing */
     bool          no_weights_check;/* skip the scan of routers for NaN */
     const char   *isa;             /* NULL: the best */
     const char   *expert_policy;   /* whom to evict; NULL: the default of moped_policy_at(0) */
@@ -173,6 +174,47 @@ MOPED_API moped_status moped_model_end_trace(moped_model *model);
 /* Writes the routing of the last 256 tokens as a trace file. Errors: MOPED_E_USAGE (no experts; a file that is no trace), MOPED_E_FAILED. */
 MOPED_API moped_status moped_model_trace(moped_model *model, const char *path);
 MOPED_API moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes); /* a new budget, both ways, at run time */
+
+/* ---- where time goes (options.time_ops) ---- */
+typedef enum moped_phase { MOPED_PHASE_PREFILL, MOPED_PHASE_DECODE, MOPED_PHASE_COUNT } moped_phase;
+typedef enum moped_arith { MOPED_ARITH_INT8, MOPED_ARITH_BF16, MOPED_ARITH_F32, MOPED_ARITH_COUNT } moped_arith; /* what products are computed with */
+MOPED_API const char *moped_arith_name(moped_arith arith); /* "int8" "bf16" "float32" */
+
+typedef struct moped_time { /* one row: an operation, or what is none, of one layer (of all its calls) */
+    const char *what;       /* "q k v", "attention", "experts", ...; not operations: "guesses" (of the next layer's experts), "grouping" (of tokens by
+                               expert), "pager", "stall" (waiting for reads), "sampling", "text" (tokens to bytes, stop strings), "caller" (callbacks), "other" */
+    int         layer;      /* -1: outside of the layers */
+    bool        op;         /* an operation of the forward pass */
+    uint64_t    calls, ns;
+    uint64_t    weight_bytes, kv_bytes;    /* that had to be read, each byte once a call */
+    uint64_t    ops[MOPED_ARITH_COUNT];    /* two for each multiply-add of the mathematics, by the arithmetic that its weights' type uses */
+} moped_time;
+typedef struct moped_times {
+    uint64_t tokens, forwards; /* that went through the model */
+    int      rows;
+} moped_times;
+/* What one phase of all generations since the last reset took, row by row: out[0..room) of those that were ever entered, by layer. The rows of a phase add
+ * up to all of its time. *total may be NULL. Of sessions that generate at the same time one is counted. Returns how many rows there are, 0 without
+ * options.time_ops. No session of the model may be at work. */
+MOPED_API int moped_model_times(moped_model *model, moped_phase phase, moped_times *total, moped_time *out, int room);
+MOPED_API void moped_model_reset_times(moped_model *model); /* likewise */
+
+/* What this machine can do at most, measured now: the best of several tries. */
+typedef struct moped_limits_options { /* zero: default */
+    const char *isa;         /* NULL: the best */
+    int         threads;     /* 0: as many as there are usable processors */
+    uint64_t    bytes;       /* of memory to read, taken meanwhile; 0: 256 MiB. Much more than the caches hold, to mean anything */
+    int         rounds;      /* passes over it; 0: 15 */
+    bool        small_pages; /* measure read_small_bps too */
+} moped_limits_options;
+typedef struct moped_limits {
+    int    threads;
+    double read_bps, read_one_bps, read_small_bps;             /* bytes a second from memory in huge pages: all threads, one; all from small pages */
+    double one_ops[MOPED_ARITH_COUNT]; /* operations a second of one thread, by chains of the instruction that multiplies and adds; 0: there is none */
+    double ops[MOPED_ARITH_COUNT];     /* the same times threads: more than there is where two threads share a core */
+} moped_limits;
+/* options NULL: all defaults. Takes less than a second with these. Errors: MOPED_E_USAGE (instruction set), MOPED_E_FAILED (memory, threads). */
+MOPED_API moped_status moped_measure_limits(const moped_limits_options *options, moped_limits *out);
 
 /* ---- profiles: how often each expert was used, and which must stay in memory ---- */
 typedef struct moped_profile moped_profile;

@@ -16,6 +16,7 @@
 static_assert((int)MOPED_E_CONTEXT == (int)MP_E_CONTEXT && (int)MOPED_E_MODEL == (int)MP_E_MODEL, "status codes are the library's own");
 static_assert((int)MOPED_OWN_COUNT == (int)MP_OWN_COUNT && (int)MOPED_TIER_COUNT == (int)MP_TIER_COUNT, "owners and tiers likewise");
 static_assert((int)MOPED_FINISH_CANCELLED == (int)MP_FINISH_CANCELLED && (int)MOPED_LOG_DEBUG == (int)MP_LOG_DEBUG, "and these");
+static_assert((int)MOPED_PHASE_COUNT == (int)MP_PHASE_COUNT && (int)MOPED_ARITH_COUNT == (int)MP_ARITH_COUNT, "and these");
 static_assert((int)MOPED_TOK_SPECIAL == (int)MP_TOK_SPECIAL && (int)MOPED_TOK_BOS == (int)MP_TOK_BOS, "and the tokenizer's flags");
 
 struct moped_vocab {
@@ -98,6 +99,7 @@ static mp_model_options options_of(const moped_options *o)
     m.kv_given = o->kv != MOPED_KV_DEFAULT;
     m.no_check = o->no_weights_check;
     m.no_paging = o->no_paging;
+    m.times = o->time_ops;
     m.isa = o->isa;
     m.policy = o->expert_policy;
     m.profile = o->expert_profile;
@@ -356,6 +358,34 @@ int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int r
     }
     free(groups);
     return n;
+}
+
+int moped_model_times(moped_model *model, moped_phase phase, moped_times *total, moped_time *out, int room)
+{
+    const mp_times *times = model->m->times;
+    mp_phase_total sum = { 0 };
+    int n = 0;
+    for (int i = 0; times && i < (model->m->config.layers + 1) * MP_ROW_COUNT; i++) {
+        int layer = i / MP_ROW_COUNT - 1, row = i % MP_ROW_COUNT;
+        const mp_time *t = mp_times_get(times, (mp_phase)phase, layer, row);
+        if ((!t->calls && !t->ns) || n++ >= room)
+            continue;
+        out[n - 1] = (moped_time){ .what = mp_row_name(row), .layer = layer, .op = row < MP_ROW_GUESS, .calls = t->calls, .ns = t->ns };
+        out[n - 1].weight_bytes = t->cost.weight_bytes;
+        out[n - 1].kv_bytes = t->cost.kv_bytes;
+        memcpy(out[n - 1].ops, t->cost.ops, sizeof(t->cost.ops));
+    }
+    if (times)
+        sum = mp_times_total(times, (mp_phase)phase);
+    if (total)
+        *total = (moped_times){ sum.tokens, sum.forwards, n };
+    return n;
+}
+
+void moped_model_reset_times(moped_model *model)
+{
+    if (model->m->times)
+        mp_times_reset(model->m->times);
 }
 
 moped_status moped_model_save_profile(moped_model *model)

@@ -14,9 +14,10 @@
 
 #include "app/json.h"
 #include "app/plan_json.h"
+#include "app/profile.h"
 #include "base/os.h"
 
-enum { SEED = 42, TOP_K = 40, COLD_TOKENS = 16 };
+enum { SEED = 42, TOP_K = 40, COLD_TOKENS = 16, LIMIT_BYTES = 256 << 20 };
 
 typedef struct sample {
     uint64_t ns, accesses, hits, disk_bytes;
@@ -94,23 +95,27 @@ static int by_time(const void *a, const void *b) {
 typedef struct running {
     moped_model   *model;
     moped_session *session;
+    uint64_t       wall_ns; /* of all runs that counted */
 } running;
 
 /* Runs once to warm up (which is watched when that is asked for, by decode), then `repeats` times; *median is the sample in the middle (the lower one of two). */
-static mp_err repeat(const running *run, const app_bench_job *job, const int32_t *ids, watch *cold, sample *median) {
+static mp_err repeat(running *run, const app_bench_job *job, const int32_t *ids, watch *cold, sample *median) {
     moped_session *session = run->session;
     moped_model *model = run->model;
     sample *samples = calloc((size_t)job->repeats, sizeof *samples);
     bool decode = cold != NULL;
     mp_err e = samples ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");
     *median = (sample){0};
+    run->wall_ns = 0;
     for (int r = -1; !e && r < job->repeats; r++) {
         moped_result x;
         moped_expert_stats before, after;
         moped_model_experts(model, &before);
         e = generate(session, ids, decode ? 1 : job->n_prompt, decode ? job->n_gen + 1 : 1, r < 0 ? cold : NULL, &x);
         moped_model_experts(model, &after);
+        if (r < 0) moped_model_reset_times(model);
         if (e || r < 0) continue;
+        run->wall_ns += decode ? x.decode_ns : x.prefill_ns;
         samples[r] = (sample){decode ? x.decode_ns : x.prefill_ns, x.expert_accesses, x.expert_hits, x.disk_bytes, after.bound_bytes - before.bound_bytes};
     }
     if (!e) {
@@ -127,7 +132,8 @@ static double rate(int tokens, uint64_t ns) {
 
 /* What one process measured. */
 typedef struct figures {
-    sample prefill, decode, cold, rest;
+    sample    prefill, decode, cold, rest;
+    app_phase phases[MOPED_PHASE_COUNT]; /* with --profile */
 } figures;
 
 static double share(const sample *s) {
@@ -217,7 +223,9 @@ static mp_err measure(const app_bench_job *job, moped_model *model, figures *f) 
     mp_err e = ids ? moped_session_open(model, 0, &run.session) : mp_fail(MP_E_FAILED, "out of memory");
     watch cold = {.model = model, .most = cold_tokens(job), .all = job->n_gen};
     if (!e && job->n_gen > 0) e = repeat(&run, job, &first, &cold, &f->decode);
+    if (!e && job->n_gen > 0 && job->profile) e = app_phase_take(model, MOPED_PHASE_DECODE, run.wall_ns, &f->phases[MOPED_PHASE_DECODE]);
     if (!e && job->n_prompt > 0) e = repeat(&run, job, ids, NULL, &f->prefill);
+    if (!e && job->n_prompt > 0 && job->profile) e = app_phase_take(model, MOPED_PHASE_PREFILL, run.wall_ns, &f->phases[MOPED_PHASE_PREFILL]);
     f->cold = cold.sum;
     f->rest = cold.rest;
     moped_session_close(&run.session);
@@ -229,6 +237,17 @@ static mp_err measure(const app_bench_job *job, moped_model *model, figures *f) 
 static mp_err measure_disk(const app_bench_job *job, double *bps) {
     mp_err e = moped_disk_rate(&job->options, 1, bps);
     return e == MOPED_E_BUDGET ? MP_OK : e; /* opening says that better */
+}
+
+/* The limits are measured when the model is closed: what that takes must not count as the model's. */
+static mp_err put_profile(json_t *run, const app_bench_job *job, const figures *f) {
+    moped_limits limits;
+    moped_limits_options how = {.isa = job->options.isa, .threads = (int)json_integer_value(json_object_get(run, "threads")), .bytes = LIMIT_BYTES};
+    uint64_t budget = (uint64_t)json_integer_value(json_object_get(run, "ram_budget_bytes"));
+    if (how.bytes > budget / 2) how.bytes = budget / 2;
+    mp_err e = moped_measure_limits(&how, &limits);
+    if (!e) app_put(run, "profile", app_profile_json(&limits, f->phases));
+    return e;
 }
 
 mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
@@ -252,6 +271,8 @@ mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
     if (!e) e = measure(job, model, &f);
     if (!e) *out = run_json(job, model, &f);
     app_model_close(&model);
+    if (!e && job->profile) e = put_profile(*out, job, &f);
+    for (int i = 0; i < MOPED_PHASE_COUNT; i++) app_phase_deinit(&f.phases[i]);
     if (!e && before > 0) e = measure_disk(job, &after);
     if (!e && before > 0) app_put_real(*out, "disk_bps_after", after);
     if (e) json_decref(*out), *out = NULL;

@@ -9,6 +9,7 @@
 typedef struct app_bench_job {
     moped_options options;
     int           n_prompt, n_gen, repeats;
+    bool          profile;   /* where the time goes, too: options.time_ops is set */
 } app_bench_job;
 
 /* Opens the model, measures, and gives *out the object of `runs` (a new reference). Errors: as moped_model_open and moped_generate;

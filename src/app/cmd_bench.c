@@ -12,6 +12,7 @@
 #include "app/doctor/machine.h"
 #include "app/json.h"
 #include "app/like.h"
+#include "app/profile.h"
 #include "app/text.h"
 #include "base/size.h"
 
@@ -94,6 +95,7 @@ static void print_row(const json_t *run) {
                real(run, "prefill_tok_s"), real(run, "decode_tok_s"), real(run, "cold_tok_s"), real(run, "bound_tok_s"), 100 * real(run, "bound_fraction"),
                100 * real(run, "hit_rate"), mp_size_format(whole(run, "disk_bytes"), d), real(run, "naive_bound_tok_s"),
                json_is_true(json_object_get(run, "bound_assumed")) ? "  (bound: bandwidths assumed)" : "");
+        if (json_object_get(run, "profile")) app_profile_print(json_object_get(run, "profile"));
     }
     fflush(stdout);
 }
@@ -173,6 +175,7 @@ static mp_err fill_job(const app_flags *flags, const char *path, app_ui *ui, app
     if (job->options.ctx_tok < need)
         return mp_fail(MP_E_USAGE, "-c %d is too small: these measurements need %d tokens of context", job->options.ctx_tok, need);
     job->options.path = path;
+    job->options.time_ops = job->profile = app_on(flags, F_BENCH_PROFILE);
     return MP_OK;
 }
 

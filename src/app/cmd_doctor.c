@@ -43,6 +43,10 @@ static void print_ram(const app_machine *m) {
     char a[MP_SIZE_TEXT];
     printf("ram read   %.1f GB/s with huge pages, %.1f GB/s with small ones (%d thread%s over %s)\n", m->ram_bps * 1e-9, m->ram_small_bps * 1e-9,
            m->cpus, m->cpus == 1 ? "" : "s", mp_size_format(m->ram_tested_bytes, a));
+    printf("computing ");
+    for (int i = 0; i < MOPED_ARITH_COUNT; i++)
+        if (m->ops[i] > 0) printf(" %s %.0f Gop/s", moped_arith_name((moped_arith)i), m->ops[i] * 1e-9);
+    printf(" (multiply-adds times two, %d thread%s)\n", m->cpus, m->cpus == 1 ? "" : "s");
     fflush(stdout);
 }
 

@@ -58,6 +58,7 @@ static const app_flag TABLE[] = {
     {F_BENCH_PROMPT, APP_INT, APP_BENCH, "n-prompt", "-p", "N", 0, BIG, "", false, "512", "tokens of the prefill that is measured; 0: none"},
     {F_BENCH_GEN, APP_INT, APP_BENCH, "n-gen", "-n", "N", 0, BIG, "", false, "32", "tokens of the decode that is measured; 0: none"},
     {F_BENCH_REPEAT, APP_INT, APP_BENCH, "repetitions", "-r", "N", 1, 1000, "", false, "5", "times each is measured; the median counts"},
+    {F_BENCH_PROFILE, APP_BOOL, APP_BENCH, "profile", "", "", 0, 0, "", false, "off", "show where the time goes, by operation and by layer, beside this machine's limits"},
     {F_ROUTING, APP_TEXT, APP_BENCH, "routing", "", "TRACE", 0, 0, "", false, "the model's own", "a trace whose choices replace the router's: real locality"},
     {F_LIKE, APP_TEXT, APP_BENCH, "like", "", "SHAPE", 0, 0, "", false, "", "measure a model of this shape with random weights: NAME, or NAME@N for its first N layers; list names them"},
     {F_TYPE, APP_TEXT, APP_BENCH, "type", "", "TYPE", 0, 0, "", false, "Q4_K_M", "type of the weights of --like"},

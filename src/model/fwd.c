@@ -21,13 +21,29 @@ static mp_tensor new_like(mp_fwd *f, const mp_tensor *x)
     return y;
 }
 
+static int row_of(const mp_fwd *f, const mp_op *op)
+{
+    return op->kind == MP_OP_LINEAR ? MP_ROW_PRODUCTS + (int)f->product : (int)op->kind;
+}
+
+/* Runs op in its row of the profile. */
+static mp_err run_timed(mp_fwd *f, const mp_op *op)
+{
+    mp_cost cost = mp_op_cost(op);
+    int before = mp_times_enter(f->times, row_of(f, op));
+    mp_err err = mp_dev_run(f->dev, op);
+    mp_times_cost(f->times, &cost);
+    mp_times_leave(f->times, before);
+    return err;
+}
+
 void mp_emit(mp_fwd *f, mp_op *op)
 {
     size_t mark = mp_arena_mark(f->arena);
     if (!f->err)
         f->err = mp_arena_push(f->arena, mp_dev_scratch(f->dev, op), &op->scratch);
     if (!f->err)
-        f->err = mp_dev_run(f->dev, op);
+        f->err = f->times ? run_timed(f, op) : mp_dev_run(f->dev, op);
     mp_arena_rewind(f->arena, mark); /* scratch means nothing after the op, on a tape too */
     op->scratch = NULL;
     if (!f->err && f->tape)

@@ -11,6 +11,7 @@
 #include "dev/tape.h"
 #include "mem/pager.h"
 #include "model/config.h"
+#include "model/times.h"
 
 /* What each forward works on: T tokens of any sequences. */
 typedef struct mp_batch {
@@ -20,6 +21,7 @@ typedef struct mp_batch {
     int64_t           n_tok;
     int               n_seg;
     bool              decode; /* each segment is one token that follows an answer's last */
+    mp_times         *times;  /* the clock, when whoever asks holds it */
 } mp_batch;
 
 typedef struct mp_routing mp_routing;   /* model/routing.h */
@@ -37,6 +39,8 @@ typedef struct mp_fwd {
     mp_tensor        pos, inv_freq; /* i32[T], f32[R/2] */
     mp_tensor        residual;      /* x[T,D] that the layer's experts will be added to: what the next layer's router is guessed from */
     struct mp_prefetch *prefetch;   /* NULL: no guesses */
+    mp_times        *times; /* NULL: nobody asked where time goes */
+    mp_product          product; /* which product the next LINEAR is: only times looks at it */
     mp_err           err;
 } mp_fwd;
 

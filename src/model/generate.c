@@ -97,8 +97,10 @@ static mp_err show(generation *g, int32_t id, bool last, bool *matched)
     if (r.matched)
         s->n_text = to;
     s->text[s->n_text] = '\0';
+    int before = mp_times_enter(s->times, MP_ROW_CALLER);
     if (g->req->on_token && g->req->on_token(g->req->user, id, s->text + from, to - from))
         g->r.finish = MP_FINISH_CANCELLED;
+    mp_times_leave(s->times, before);
     return MP_OK;
 }
 
@@ -152,12 +154,16 @@ static mp_err decode(generation *g)
     for (;;) {
         int32_t id;
         bool matched = false;
+        int before = mp_times_enter(s->times, MP_ROW_SAMPLING);
         mp_err err = pick(g, &id);
+        mp_times_leave(s->times, before);
         if (err)
             return err;
         bool end = is_end(g, id), full = mp_kv_len(s->kv) >= s->ctx;
         g->r.finish = end ? MP_FINISH_STOP : (int64_t)s->n_out >= most ? MP_FINISH_LENGTH : full && !g->req->context_shift ? MP_FINISH_CONTEXT : MP_FINISH_NONE;
+        before = mp_times_enter(s->times, MP_ROW_TEXT);
         err = show(g, id, g->r.finish != MP_FINISH_NONE, &matched);
+        mp_times_leave(s->times, before);
         if (matched)
             g->r.finish = MP_FINISH_STOP;
         if (err || g->r.finish != MP_FINISH_NONE)
@@ -176,10 +182,12 @@ static mp_err prefill(generation *g)
     const mp_request *q = g->req;
     mp_err err = mp_session_eval(g->s, q->tokens, q->n_tokens, q->on_prefill, q->user, &g->r.reused_tokens);
     g->r.prompt_tokens = q->n_tokens;
+    int before = mp_times_enter(g->s->times, MP_ROW_SAMPLING);
     for (int64_t i = 0; i < q->n_tokens && !err; i++)
         mp_sampler_accept(g->sampler, q->tokens[i]);
     if (!err)
         mp_sampler_seek(g->sampler, 0);
+    mp_times_leave(g->s->times, before);
     return err;
 }
 
@@ -188,14 +196,17 @@ mp_err mp_generate(mp_session *s, const mp_request *request, mp_result *out)
     generation g = { .s = s, .req = request };
     uint64_t start = mp_now_ns(), first = start;
     *out = (mp_result){ 0 };
+    s->times = mp_times_begin(s->model->times, MP_PHASE_PREFILL);
     mp_err err = request->keep_tok < 0 ? mp_fail(MP_E_USAGE, "%lld tokens to keep at the head of the context", (long long)request->keep_tok) : MP_OK;
     if (!err)
         err = open_generation(&g);
     if (!err)
         err = prefill(&g);
     first = mp_now_ns();
+    mp_times_set_phase(s->times, MP_PHASE_DECODE);
     if (!err)
         err = decode(&g);
+    mp_times_end(&s->times);
     if (err == MP_E_CANCELLED) {
         g.r.finish = MP_FINISH_CANCELLED;
         err = MP_OK;

@@ -309,6 +309,8 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
         mp_rope_table(&m->config.rope, m->rope_divisors.data, m->inv_freq.data);
     if (!err)
         err = open_kv(m);
+    if (!err && m->opt.times)
+        err = mp_times_open(m->ledger, m->config.layers, &m->times);
     if (!err)
         err = mp_heat_open(m);
     if (!err)
@@ -453,6 +455,7 @@ void mp_model_close(mp_model **model)
         return;
     if (!mp_ledger_dry(m->ledger))
         mp_heat_save(m); /* who wants to know whether that worked saves before */
+    mp_times_close(&m->times);
     mp_recorder_close(&m->recorder);
     mp_routing_close(&m->routing);
     mp_pager_close(&m->pager);

@@ -30,14 +30,18 @@ mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_fo
     f.prefetch = &m->prefetch;
     f.routing = m->routing;
     f.recorder = m->recorder;
+    f.times = batch->times;
     *out = (mp_forward){ .f = f, .mark = mp_arena_mark(&m->work), .since_ns = mp_now_ns() };
     if (f.routing)
         mp_routing_begin(f.routing, batch);
     out->f.pos = mp_tensor_1d((void *)(uintptr_t)batch->pos, MP_I32, batch->n_tok);
     out->f.inv_freq = m->inv_freq;
     out->x = mp_embed(&out->f, m->embd, mp_tensor_1d((void *)(uintptr_t)batch->ids, MP_I32, batch->n_tok));
-    for (int i = 0; i < m->config.layers && !out->f.err; i++)
+    for (int i = 0; i < m->config.layers && !out->f.err; i++) {
+        mp_times_set_layer(out->f.times, i);
         m->arch->layer(&out->f, &m->layers[i], i, &out->x);
+    }
+    mp_times_set_layer(out->f.times, -1);
     return out->f.err;
 }
 
@@ -50,6 +54,7 @@ mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp
         x.data = x.data ? (char *)x.data + (size_t)row * x.stride[0] : NULL;
         x.shape[0] = n;
     }
+    f->product = MP_PRODUCT_HEAD;
     *out = mp_linear(f, mp_rmsnorm(f, x, m->out_norm), m->output, (mp_tensor){ 0 });
     mp_fwd_rewind(f, mark);
     return f->err;
@@ -71,6 +76,8 @@ static void commit(const mp_fwd *f)
 
 void mp_forward_end(mp_model *m, mp_forward *fw)
 {
+    if (!fw->f.err)
+        mp_times_forward(fw->f.times, fw->f.batch->n_tok);
     if (!fw->f.err)
         mp_prefetch_took(&m->prefetch, fw->f.batch->n_tok, mp_now_ns() - fw->since_ns);
     commit(&fw->f);

@@ -18,7 +18,7 @@ typedef struct mp_model_options { /* zero: default */
     int64_t     ctx_tok;
     int         batch_tok, threads, sessions;
     mp_dtype    kv;          /* MP_F32, MP_F16; kv_given false: by the file */
-    bool        kv_given, train, no_check, no_paging;
+    bool        kv_given, train, no_check, no_paging, times;
     const char *isa, *policy, *profile, *profile_out, *io, *trace, *routing; /* NULL: see moped.h */
     int         prefetch;    /* moped_prefetch */
     double      ram_bps, disk_bps;
@@ -58,6 +58,7 @@ typedef struct mp_model {
     struct mp_heat  *heat;    /* profiles (heat.h); NULL: none is used or kept */
     mp_routing      *routing; /* a trace in place of the routers' choices; NULL: none */
     mp_recorder     *recorder; /* NULL: no experts, or training */
+    mp_times        *times;   /* where time goes; NULL: not asked for */
     pthread_mutex_t  lock;    /* held during a forward */
     mp_plan          plan;
 } mp_model;

@@ -94,7 +94,7 @@ static mp_err step(mp_session *s, const int32_t *tokens, int64_t at, int64_t n, 
     for (int64_t i = 0; i < n; i++)
         s->pos[i] = (int32_t)(at + i);
     mp_segment seg = mp_segment_of(s->kv, 0, (int32_t)n);
-    mp_batch batch = { .ids = tokens + at, .pos = s->pos, .seg = &seg, .n_tok = n, .n_seg = 1, .decode = w->decode };
+    mp_batch batch = { .ids = tokens + at, .pos = s->pos, .seg = &seg, .n_tok = n, .n_seg = 1, .decode = w->decode, .times = s->times };
     mp_forward fw;
     err = mp_forward_begin(s->model, &batch, NULL, &fw);
     if (!err)
@@ -124,7 +124,10 @@ static mp_err run(mp_session *s, const int32_t *tokens, int64_t from, int64_t n,
 { /* long: seven parameters, the two callers' options side by side */
     for (int64_t at = from; at < n;) {
         int64_t m = n - at < s->model->opt.batch_tok ? n - at : s->model->opt.batch_tok;
-        if (progress && progress(user, at - from, n - from))
+        int before = mp_times_enter(s->times, MP_ROW_CALLER);
+        bool stop = progress && progress(user, at - from, n - from);
+        mp_times_leave(s->times, before);
+        if (stop)
             return mp_fail(MP_E_CANCELLED, "stopped on request");
         mp_err err = step(s, tokens, at, m, w);
         if (err)
@@ -176,5 +179,8 @@ mp_err mp_session_logits(mp_session *s, const int32_t *tokens, int64_t n, int64_
     if (err)
         return err;
     mp_session_truncate(s, 0);
-    return run(s, tokens, 0, n, &(want){ first, on_logits, user, false }, NULL, NULL);
+    s->times = mp_times_begin(s->model->times, MP_PHASE_PREFILL);
+    err = run(s, tokens, 0, n, &(want){ first, on_logits, user, false }, NULL, NULL);
+    mp_times_end(&s->times);
+    return err;
 }

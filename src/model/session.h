@@ -13,6 +13,7 @@ typedef struct mp_session {
     int32_t  *pos;      /* [batch] */
     float    *logits;   /* [V] after the last token */
     bool      logits_valid;
+    mp_times *times;    /* the model's clock, while this session holds it */
     /* of the last generation */
     int32_t  *out;      /* [out_cap] ctx of them, more when an answer outlives its context by shifting */
     size_t    n_out, out_cap;

@@ -57,6 +57,18 @@ const char *mp_gguf_type_name(uint32_t gguf_id)
     return gguf_id < sizeof gguf_names / sizeof *gguf_names ? gguf_names[gguf_id] : NULL;
 }
 
+mp_arith mp_dtype_arith(mp_dtype type)
+{
+    return mp_dtype_get(type)->quantized ? MP_ARITH_INT8 : MP_ARITH_F32; /* F16 and BF16 are widened: activations are float32 */
+}
+
+const char *mp_arith_name(mp_arith arith)
+{
+    static const char *const names[MP_ARITH_COUNT] = { "int8", "bf16", "float32" };
+    assert((unsigned)arith < MP_ARITH_COUNT);
+    return names[arith];
+}
+
 size_t mp_dtype_row_bytes(mp_dtype type, int64_t n)
 {
     const mp_dtype_info *info = mp_dtype_get(type);

@@ -15,6 +15,9 @@ typedef enum mp_dtype {
     MP_DTYPE_COUNT,
 } mp_dtype;
 
+/* What products are computed with: each has a peak of its own (num/limits.h). */
+typedef enum mp_arith { MP_ARITH_INT8, MP_ARITH_BF16, MP_ARITH_F32, MP_ARITH_COUNT } mp_arith;
+
 typedef struct mp_dtype_info {
     const char *name;       /* "Q4_K" */
     uint16_t    block_len;  /* elements per block */
@@ -26,5 +29,7 @@ typedef struct mp_dtype_info {
 const mp_dtype_info *mp_dtype_get(mp_dtype type);
 bool        mp_dtype_from_gguf(uint32_t gguf_id, mp_dtype *out); /* false: not decoded here */
 const char *mp_gguf_type_name(uint32_t gguf_id);                 /* also of types that are not decoded ("IQ2_XXS"); NULL if unknown */
+mp_arith    mp_dtype_arith(mp_dtype type);                       /* of products with weights of this type */
+const char *mp_arith_name(mp_arith arith);                       /* "int8" "bf16" "float32" */
 size_t      mp_dtype_row_bytes(mp_dtype type, int64_t n);        /* n is a multiple of block_len */
 #endif

@@ -90,6 +90,10 @@ typedef struct mp_kern {
     void (*attn_dot_f32)(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim);
     void (*attn_acc_f16)(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim); /* acc += sum p[i] v[i] */
     void (*attn_acc_f32)(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim);
+
+    /* Not for models: `rounds` of independent chains of the instruction that products of this arithmetic are made of (limits.h). Returns how many
+     * operations that was, two for each multiply-add; sink[16] gets a result. NULL: this set has no instruction for it. */
+    uint64_t (*peak[MP_ARITH_COUNT])(float *sink, int64_t rounds);
 } mp_kern;
 
 /* Our own exp: relative error below 2e-7 over the float range; the same polynomial everywhere. exp(-inf) = 0, exp(NaN) = NaN. */

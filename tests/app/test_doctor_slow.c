@@ -9,6 +9,7 @@ TEST(memory_has_a_read_bandwidth) {
     app_machine_read(&m);
     CHECK_OK(app_ram_measure(&m, true));
     CHECK(m.ram_bps > 0 && m.ram_small_bps > 0);
+    CHECK(strcmp(moped_isa_at(0), "ref") == 0 && (!moped_isa_at(1) || (m.ops[MOPED_ARITH_INT8] > 0 && m.one_ops[MOPED_ARITH_F32] > 0)));
     CHECK(m.ram_tested_bytes >= 4 * m.l3_bytes || m.ram_tested_bytes * 5 > m.memory.available_bytes);
 }
 

@@ -22,7 +22,7 @@ typedef struct subject {
 /* The least is asked for anew each time: under a sanitizer a process that has run often holds more. */
 static moped_options options_of(const subject *s)
 {
-    moped_options o = { .path = s->path, .ram_bytes = TINY_ROOM, .threads = 2, .ctx_tok = 32, .batch_tok = 4, .expert_profile = s->profile, .profile_out = s->profile };
+    moped_options o = { .path = s->path, .ram_bytes = TINY_ROOM, .threads = 2, .ctx_tok = 32, .batch_tok = 4, .time_ops = true, .expert_profile = s->profile, .profile_out = s->profile };
     if (s->least)
         o.ram_bytes = tiny_least(s->path, o);
     return o;

@@ -103,6 +103,18 @@ static json_t *ram_json(const app_machine *m) {
     return o;
 }
 
+static json_t *ops_json(const app_machine *m) {
+    json_t *o = json_object();
+    for (int i = 0; i < MOPED_ARITH_COUNT; i++) {
+        json_t *a = json_object();
+        app_put_real(a, "ops", m->ops[i]);
+        app_put_real(a, "one_thread_ops", m->one_ops[i]);
+        app_put(o, moped_arith_name((moped_arith)i), m->ops[i] > 0 ? json_incref(a) : json_null());
+        json_decref(a);
+    }
+    return o;
+}
+
 static json_t *gpus_json(const app_machine *m) {
     json_t *list = json_array();
     for (int i = 0; i < m->n_gpus; i++) {
@@ -125,6 +137,7 @@ json_t *app_machine_json(const app_machine *m) {
     app_put_int(o, "cpus_online", (uint64_t)m->online);
     app_put_int(o, "l3_bytes", m->l3_bytes);
     app_put(o, "ram", ram_json(m));
+    app_put(o, "computing", ops_json(m));
     app_put(o, "cgroup", group);
     app_put(o, "disk", m->disk.n_depths ? disk_json(&m->disk) : json_null());
     app_put(o, "gpus", gpus_json(m));

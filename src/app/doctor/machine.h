@@ -1,6 +1,6 @@
 /* What this machine is: measured or read, printed by `moped doctor`, and cached for the bounds that plan, run and bench show.
  *
- *   ram.c      read bandwidth of memory, huge pages and small ones
+ *   ram.c      read bandwidth of memory, huge pages and small ones; operations a second
  *   disk.c     read bandwidth of a folder's disk, by method and depth (uring.c: the io_uring method)
  *   gpu.c      NVIDIA GPUs
  *   cache.c    $XDG_CACHE_HOME/moped/doctor.json, one entry for each device */
@@ -8,6 +8,7 @@
 #define APP_DOCTOR_MACHINE_H
 
 #include <jansson.h>
+#include <moped.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -43,6 +44,7 @@ typedef struct app_machine {
     mp_os_memory memory;
     double       ram_bps, ram_small_bps;   /* huge pages, small pages; 0: not measured */
     uint64_t     ram_tested_bytes;
+    double       ops[MOPED_ARITH_COUNT], one_ops[MOPED_ARITH_COUNT]; /* a second, all processors and one; 0: no such instruction, or not measured */
     app_disk     disk;
     app_gpu      gpus[APP_GPUS];
     int          n_gpus;
@@ -51,7 +53,7 @@ typedef struct app_machine {
 /* Names, sizes, limits: takes no time. Never fails: what is not known stays empty. */
 void app_machine_read(app_machine *out);
 
-/* Read bandwidth of memory in bytes/s with all usable processors. Errors: MP_E_FAILED (no memory), MP_E_CANCELLED. */
+/* Read bandwidth of memory in bytes/s with all usable processors, and what they compute. Errors: MP_E_FAILED (no memory), MP_E_CANCELLED. */
 mp_err app_ram_measure(app_machine *machine, bool quick);
 
 /* Writes a file of random bytes in folder (nameless from its first moment, so that nothing can be left behind), reads it cold by

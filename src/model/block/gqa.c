@@ -43,10 +43,12 @@ mp_tensor mp_gqa_forward(mp_fwd *f, const mp_gqa *w, mp_tensor x, int layer)
 {
     const mp_config *c = f->config;
     mp_tensor qkv[3];
+    f->product = MP_PRODUCT_QKV;
     mp_linear_n(f, x, 3, w->w, w->bias, qkv);
     mp_tensor q = norm_and_rotate(f, qkv[0], w->norm, w->q_norm, c->heads);
     mp_tensor k = norm_and_rotate(f, qkv[1], w->norm, w->k_norm, c->kv_heads);
     mp_tensor v = c->clamp_qkv > 0 ? mp_clamp(f, qkv[2], c->clamp_qkv) : qkv[2];
     v = mp_tensor_reshape_3d(v, v.shape[0], c->kv_heads, c->head_dim);
+    f->product = MP_PRODUCT_ATTN_OUT;
     return mp_linear(f, mp_attention(f, q, k, v, layer), w->out, w->out_bias);
 }

@@ -23,6 +23,8 @@ void mp_mlp_bind(mp_binder *b, const char *suffix, int64_t width, int64_t ff, mp
 mp_tensor mp_mlp_forward(mp_fwd *f, const mp_mlp *w, mp_tensor x)
 {
     mp_tensor y[2];
+    f->product = MP_PRODUCT_FFN_UP;
     mp_linear_n(f, x, 2, w->w, w->bias, y);
+    f->product = MP_PRODUCT_FFN_DOWN;
     return mp_linear(f, mp_swiglu(f, y[0], y[1]), w->down, w->down_bias);
 }

@@ -109,7 +109,7 @@ static void swap_out(dispatch *d, int i) /* the i-th waiting job is done: the la
 /* Every waiting job whose expert is resident now, in one call. */
 static void run_ready(dispatch *d, mp_page *pinned)
 {
-    int n = 0;
+    int n = 0, before = mp_times_enter(d->f->times, MP_ROW_PAGER);
     for (int i = 0; i < d->n && !d->f->err;) {
         if (pin(d, i, MP_PEEK)) {
             pinned[n] = d->page[i];
@@ -123,6 +123,24 @@ static void run_ready(dispatch *d, mp_page *pinned)
         run_jobs(d, n);
     for (int i = 0; i < n; i++)
         mp_pager_unpin(d->f->pager, pinned[i]);
+    mp_times_leave(d->f->times, before);
+}
+
+static mp_err announce(dispatch *d)
+{
+    int before = mp_times_enter(d->f->times, MP_ROW_PAGER);
+    mp_err err = mp_pager_want(d->f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0], .rows = d->uses });
+    mp_times_leave(d->f->times, before);
+    return err;
+}
+
+static mp_err wait_for_one(dispatch *d)
+{
+    uint32_t which;
+    int before = mp_times_enter(d->f->times, MP_ROW_STALL);
+    mp_err err = mp_pager_wait_any(d->f->pager, d->page, (uint32_t)d->n, &which);
+    mp_times_leave(d->f->times, before);
+    return err;
 }
 
 static void run_paged(dispatch *d)
@@ -132,14 +150,13 @@ static void run_paged(dispatch *d)
     if (f->prefetch)
         mp_prefetch_learn(f->prefetch, d->page, d->n);
     if (!f->err)
-        f->err = mp_pager_want(f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0], .rows = d->uses });
+        f->err = announce(d);
     if (!f->err && !mp_pager_complete(f->pager))
         mp_prefetch_guess(f, d->w); /* the reads of this layer are under way; guesses come after them */
     while (d->n && !f->err) {
         run_ready(d, pinned);
-        uint32_t which;
         if (d->n && !f->err)
-            f->err = mp_pager_wait_any(f->pager, d->page, (uint32_t)d->n, &which);
+            f->err = wait_for_one(d);
     }
 }
 
@@ -172,6 +189,7 @@ mp_op mp_moe_route(mp_fwd *f, const mp_moe *w, mp_tensor x)
 {
     const mp_config *c = f->config;
     int64_t tok = x.shape[0];
+    f->product = MP_PRODUCT_ROUTER;
     mp_op route = { .kind = MP_OP_ROUTE, .n_out = 3, .in = { mp_linear(f, x, w->router, (mp_tensor){ 0 }) } };
     route.out[0] = mp_new_2d(f, MP_I32, tok, c->experts_used);
     route.out[1] = mp_new_2d(f, MP_F32, tok, c->experts_used);
@@ -209,9 +227,12 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
 
 mp_tensor mp_moe_forward(mp_fwd *f, const mp_moe *w, mp_tensor x)
 {
+    int before = mp_times_enter(f->times, MP_ROW_MOE);
     mp_tensor y = routed(f, w, x);
+    mp_times_leave(f->times, before);
     if (w->has_shared) {
         mp_tensor s = mp_mlp_forward(f, &w->shared, x);
+        f->product = MP_PRODUCT_SHARED_GATE;
         if (!mp_tensor_none(&w->shared_gate))
             s = mp_gate(f, s, mp_linear(f, x, w->shared_gate, (mp_tensor){ 0 }));
         mp_residual(f, &y, s);

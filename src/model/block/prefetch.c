@@ -158,9 +158,14 @@ void mp_prefetch_guess(mp_fwd *f, const mp_moe *w)
         (!f->dev->dry && !mp_prefetch_on(f->prefetch, f->batch->n_tok)))
         return;
     size_t mark = mp_fwd_mark(f);
+    mp_times *times = f->times;
+    int before = mp_times_enter(times, MP_ROW_GUESS);
+    f->times = NULL; /* its operations are part of the guess, and none of the forward pass */
     mp_tensor x = mp_rmsnorm(f, sample(f), *w->ahead_norm);
     mp_op route = mp_moe_route(f, w->ahead, x);
     if (!f->err)
         hint(f, w->ahead, &route.out[0], &route.out[1]);
+    f->times = times;
+    mp_times_leave(times, before);
     mp_fwd_rewind(f, mark);
 }
