@@ -94,7 +94,7 @@ bool   mp_pager_complete(const mp_pager *pager);
 /* Waits until one of pages[0..n) can be pinned without waiting, and says which. n >= 1. Errors: as of a pin with MUST. */
 mp_err mp_pager_wait_any(mp_pager *pager, const mp_page *pages, uint32_t n, uint32_t *which);
 /* *got false (with MP_OK) when PEEK or EASY did not get it. MUST starts the read itself if nobody announced it. WRITE marks the page dirty, and
- * waits while it is being stored. Errors: the read's (the page stays away and may be tried again); MP_E_BUDGET when every slot of its class is
+ * waits while it is being stored. Errors: the read's, if it began while this call waited (one from before is done again; the page stays away and may be tried); MP_E_BUDGET when every slot of its class is
  * pinned by this thread or by others that wait for such a slot themselves; a store's, when no page can make room because its store failed. */
 mp_err mp_pager_pin(mp_pager *pager, mp_page page, mp_want want, mp_pin_mode mode, mp_pin *out, bool *got);
 void   mp_pager_unpin(mp_pager *pager, mp_page page);
@@ -130,7 +130,7 @@ typedef struct mp_pager_stats {
     double   bound_bytes;
     uint64_t hints, hints_loaded;     /* asked for; read */
     uint64_t hints_issued, hints_used, hints_late; /* reads begun; resident when needed; still on their way then (these are misses) */
-    uint64_t hints_cancelled, hints_wasted_bytes;  /* dropped before they began; read and evicted without ever being used */
+    uint64_t hints_cancelled, hints_wasted_bytes;  /* dropped before they began, whatever for; read and evicted without ever being used */
     uint32_t slots, resident, pages, in_flight;    /* in_flight: slices being read now */
     uint64_t slot_bytes;              /* charged */
 } mp_pager_stats;

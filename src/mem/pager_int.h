@@ -38,6 +38,7 @@ typedef struct mp_pager_page {
     uint32_t wanted;     /* number of the announcement that it waits to be used for; 0: none */
     uint32_t announcer;  /* whose */
     uint32_t uses;       /* rows that it was announced for; goes round */
+    uint32_t begun;      /* loading: the number of its read */
     uint8_t  class, state, list;
     uint8_t  cursor;     /* loading: next slice to hand out */
     uint8_t  left;       /* loading: slices that have not landed */
@@ -99,6 +100,7 @@ typedef struct mp_pager_holder {
 typedef struct mp_pager_waiter {
     const mp_page          *pages;
     uint32_t                n;
+    uint32_t                since;  /* reads that had begun when it came */
     mp_page                 failed; /* the page that err is about */
     mp_err                  err;
     char                    text[MP_PAGER_TEXT];
@@ -121,12 +123,14 @@ struct mp_pager {
     int             holders;  /* entries that were ever used */
     uint32_t        sleepers; /* threads that wait for a pin or a slot to be dropped, not for a read */
     uint32_t        epoch;    /* announcements so far */
+    uint32_t        begun;    /* reads so far; goes round */
     uint32_t        idle;     /* readers without work */
     bool            stop, resizing;
     pthread_t      *reader;
     int             readers;  /* started */
     mp_uring       *ring;     /* method MP_IO_URING: its one thread's */
     void           *flights;  /* what is in the ring (pager_read.c) */
+    bool            ringless; /* the ring refused for too long: its thread reads as one of the others would */
     bool            rung;     /* the ring was woken and has not looked yet */
     mp_page        *warm;     /* pages to read into free slots when nothing else is to be done, hottest first */
     uint32_t        warm_n, warm_at;

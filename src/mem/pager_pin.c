@@ -192,6 +192,7 @@ mp_err mp_pager_wait(mp_pager *pager, const mp_page *pages, uint32_t n, mp_pin_m
     mp_pager_waiter w;
     w.pages = pages;
     w.n = n;
+    w.since = pager->begun;
     if (find_ready(pager, &w, mode, which)) return MP_OK;
     w.err = MP_OK;
     w.failed = 0;
@@ -331,10 +332,13 @@ uint64_t mp_pager_absent(mp_pager *pager, const mp_page *pages, uint32_t n) {
 void mp_pager_hint(mp_pager *pager, const mp_page *pages, uint32_t n) {
     pthread_mutex_lock(&pager->lock);
     pager->stats.hints += n;
-    for (uint32_t i = 0; i < n && i < HINTS_MAX && !pager->dry; i++) { /* of too many the likeliest stay */
+    for (uint32_t i = 0; i < n && !pager->dry; i++) {
         const mp_pager_page *p = &pager->page[pages[i]];
         if (p->state != MP_PAGE_AWAY || p->list != MP_LIST_NONE) continue;
-        if (pager->hinted.n == HINTS_MAX) mp_pager_unlist(pager, pager->hinted.first);
+        bool most = pager->hinted.n == HINTS_MAX;
+        if (most || i >= HINTS_MAX) pager->stats.hints_cancelled++;
+        if (i >= HINTS_MAX) continue; /* of too many the likeliest stay */
+        if (most) mp_pager_unlist(pager, pager->hinted.first);
         mp_pager_push(pager, pages[i], MP_LIST_HINTED, false);
         mp_pager_ring(pager, 1);
     }

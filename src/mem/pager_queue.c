@@ -111,6 +111,7 @@ void mp_pager_load(mp_pager *pager, mp_page page, uint32_t slot, mp_page_list li
     p->state = MP_PAGE_LOADING;
     p->slot = slot;
     p->cursor = 0;
+    p->begun = ++pager->begun;
     p->load_failed = p->store_failed = p->dirty = p->writing = false;
     p->hinted = p->fresh = list == MP_LIST_SPARE;
     pager->class[p->class].fresh += p->fresh;
@@ -122,11 +123,13 @@ void mp_pager_load(mp_pager *pager, mp_page page, uint32_t slot, mp_page_list li
     mp_pager_ring(pager, p->left);
 }
 
-/* Tells whoever waits for the page; who comes later finds it away and may try again. */
+/* Tells whoever waits for the page and has waited since before it was begun: a read that somebody guessed, or gave up on, is no answer to those who came later.
+ * They find the page away, and try again. */
 static void tell_waiters(mp_pager *pager, mp_page page, mp_err err) {
+    uint32_t begun = pager->page[page].begun;
     for (mp_pager_waiter *w = pager->waiters; w; w = w->next)
         for (uint32_t i = 0; i < w->n && !w->err; i++) {
-            if (w->pages[i] != page) continue;
+            if (w->pages[i] != page || (int32_t)(begun - w->since) <= 0) continue; /* the count of reads goes round */
             w->err = err;
             w->failed = page;
             snprintf(w->text, sizeof w->text, "%s", mp_err_text());
@@ -185,7 +188,10 @@ static bool start_hint(mp_pager *pager) {
         mp_page victim = c->free == MP_NONE && !c->pending.n ? mp_pager_victim(pager, class, MP_EVICT_PLAIN) : MP_NONE;
         if (victim != MP_NONE && !pager->page[victim].dirty) mp_pager_evict(pager, victim);
         uint32_t slot = mp_pager_slot_take(c);
-        if (slot == MP_NONE) continue;
+        if (slot == MP_NONE) {
+            pager->stats.hints_cancelled++;
+            continue;
+        }
         pager->stats.hints_issued++;
         mp_pager_load(pager, page, slot, MP_LIST_SPARE);
         return true;

@@ -479,6 +479,85 @@ TEST(hints_of_a_group_end_with_it) {
     pages_close(&p);
 }
 
+/* Hints of later calls push out the oldest, which count as cancelled, as those do for which there is no room. */
+TEST(every_hint_is_accounted_for) {
+    pages p;
+    pages_open(&p, 600, 300, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 1);
+    mp_pager *pager = NULL;
+    c.readers = 1;
+    REQUIRE(mp_pager_open(&c, 1, &pager) == 0);
+    pthread_mutex_lock(&p.gate);
+    mp_page first = 599;
+    mp_pager_hint(pager, &first, 1);
+    for (int i = 0; i < 5000 && !p.inside; i++) usleep(1000); /* the only reader is busy */
+    for (mp_page i = 0; i < 300; i++) mp_pager_hint(pager, &i, 1);
+    CHECK_EQ(stats_of(pager).hints_cancelled, 300 - 256);
+    pthread_mutex_unlock(&p.gate);
+    settle(pager, 150);
+    mp_pager_stats s = stats_of(pager);
+    CHECK_EQ(s.hints_issued, 150);
+    CHECK_EQ(p.order[1], 300 - 256); /* the oldest that is left */
+    mp_pager_close(&pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+}
+
+typedef struct asking {
+    mp_pager   *pager;
+    mp_page     page;
+    mp_err      err;
+    atomic_bool asks;
+} asking;
+
+static void *ask_for(void *arg) {
+    asking *a = arg;
+    mp_pin pin;
+    bool got;
+    a->asks = true;
+    a->err = mp_pager_pin(a->pager, a->page, MP_MUST, MP_PIN_READ, &pin, &got);
+    if (!a->err) mp_pager_unpin(a->pager, a->page);
+    return NULL;
+}
+
+/* A request for a page whose read a hint began and which then fails, so many times. */
+static mp_err ask_while_it_fails(int fails, unsigned *loads) {
+    pages p;
+    pages_open(&p, 20, 3000, 0);
+    p.align = 1;
+    mp_ledger *ledger = open_ledger(false);
+    mp_pager_config c = pages_config(&p, ledger, 1);
+    asking a = {.page = 3};
+    pthread_t thread;
+    c.readers = 2;
+    CHECK_OK(mp_pager_open(&c, 1, &a.pager));
+    pthread_mutex_lock(&p.gate);
+    mp_pager_hint(a.pager, &a.page, 1);
+    for (int i = 0; i < 5000 && p.inside < 2; i++) usleep(1000); /* two of its slices are being read */
+    CHECK(!pthread_create(&thread, NULL, ask_for, &a));
+    while (!a.asks) usleep(1000);
+    usleep(50000); /* it waits by now; if not, nothing is tested, and nothing is wrong */
+    p.fail_loads = fails;
+    pthread_mutex_unlock(&p.gate);
+    pthread_join(thread, NULL);
+    *loads = p.loads[a.page];
+    mp_pager_close(&a.pager);
+    mp_ledger_close(&ledger);
+    pages_close(&p);
+    return a.err;
+}
+
+TEST(the_error_of_a_read_from_before_is_not_the_requests) {
+    unsigned loads;
+    CHECK_OK(ask_while_it_fails(1, &loads));
+    CHECK(loads >= 3);
+    CHECK_OK(ask_while_it_fails(2, &loads));
+    CHECK_EQ(ask_while_it_fails(1000, &loads), MP_E_FAILED); /* for good: it is told */
+    CHECK_EQ(loads, 0);
+}
+
 /* Hints never push out what is announced or pinned, and more of them than there is room for do no harm. */
 TEST(hints_respect_what_is_needed) {
     pages p;
@@ -641,6 +720,7 @@ TEST(of_too_many_hints_the_first_count) {
     settle(pager, 150); /* a quarter of the slots */
     CHECK_EQ(stats_of(pager).loads, 150);
     CHECK_EQ(p.order[0], 599);
+    CHECK_EQ(stats_of(pager).hints_cancelled, 500 - 256);
     for (uint32_t i = 0; i < 150; i++) CHECK(resident(pager, hints[i]));
     mp_pager_close(&pager);
     mp_ledger_close(&ledger);
@@ -820,6 +900,8 @@ int main(void) {
     RUN(a_page_that_never_came_is_told_to_the_policy);
     RUN(hints_load_and_demand_goes_first);
     RUN(hints_of_a_group_end_with_it);
+    RUN(every_hint_is_accounted_for);
+    RUN(the_error_of_a_read_from_before_is_not_the_requests);
     RUN(hints_respect_what_is_needed);
     RUN(the_bound_of_a_set);
     RUN(warming_fills_free_slots_only);
