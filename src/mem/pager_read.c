@@ -6,14 +6,17 @@
  *
  * pread: each thread takes a job, works at it without the lock, and tells. io_uring: one thread takes as many jobs as the ring has room for,
  * submits them together, and tells of those that are done; what a ring cannot do (stores, buffered files), and what failed or came short in it,
- * it does as the others would, so that errors have one sentence each, said in one place. */
+ * it does as the others would, so that errors have one sentence each, said in one place. A ring that refuses for RING_TRIES ms is given up: what the system has
+ * of it is waited for, and its thread goes on as one that preads. */
 #include "mem/pager_int.h"
 
 #include <assert.h>
 #include <signal.h>
+#include <time.h>
 
 enum { STACK_BYTES = 128 << 10, STACK_USED_BYTES = 16 << 10 }; /* what a reader touches of it is what it costs */
 enum { RUN_BYTES = 2 << 20 }; /* larger requests were not faster */
+enum { RING_TRIES = 100, RING_PAUSE_NS = 1000000 }; /* a system that is short of memory says so for a while */
 
 /* Slice `slice` of pages [page, page + n); slice -1: store the page. */
 typedef struct job {
@@ -131,9 +134,8 @@ static void do_job(mp_pager *pager, job j) {
     for (int i = 0; i < j.n; i++) finish(pager, j, j.page + (mp_page)i, MP_OK);
 }
 
-static void *read_on(void *arg) {
-    mp_pager *pager = arg;
-    pthread_mutex_lock(&pager->lock);
+/* Until the end, with the lock. */
+static void serve(mp_pager *pager) {
     while (!pager->stop) {
         job j;
         if (next_job(pager, &j)) {
@@ -144,6 +146,12 @@ static void *read_on(void *arg) {
         pthread_cond_wait(&pager->work, &pager->lock);
         pager->idle--;
     }
+}
+
+static void *read_on(void *arg) {
+    mp_pager *pager = arg;
+    pthread_mutex_lock(&pager->lock);
+    serve(pager);
     pthread_mutex_unlock(&pager->lock);
     return NULL;
 }
@@ -200,13 +208,36 @@ static void land(mp_pager *pager, flight *f, int64_t bytes) {
     for (int i = 0; i < f->job.n; i++) finish(pager, f->job, f->job.page + (mp_page)i, MP_OK);
 }
 
+static void pause_ring(mp_pager *pager) {
+    struct timespec t = {.tv_nsec = RING_PAUSE_NS};
+    pthread_mutex_unlock(&pager->lock);
+    nanosleep(&t, NULL);
+    pthread_mutex_lock(&pager->lock);
+}
+
+/* With the lock: the reads that the ring did not take are done here, the others' landing is watched for. Their slots are the system's until then. */
+static void give_up_ring(mp_pager *pager, int flying) {
+    flight *flights = pager->flights;
+    uint32_t tag[MP_IO_DEPTH_MAX];
+    mp_uring_done done[MP_IO_DEPTH_MAX];
+    pager->ringless = true;
+    pager->idle = 0;
+    int n = mp_uring_unsent(pager->ring, tag, MP_IO_DEPTH_MAX);
+    for (int i = 0; i < n; i++, flying--) do_job(pager, flights[tag[i]].job);
+    while (flying > 0) {
+        n = mp_uring_peek(pager->ring, done, MP_IO_DEPTH_MAX);
+        for (int i = 0; i < n; i++, flying--) land(pager, &flights[done[i].tag], done[i].bytes);
+        if (!n) pause_ring(pager);
+    }
+}
+
 static void *ring_on(void *arg) {
     mp_pager *pager = arg;
-    int depth = pager->config.readers, flying = 0;
+    int depth = pager->config.readers, flying = 0, refused = 0;
     flight *flights = pager->flights;
     mp_uring_done done[MP_IO_DEPTH_MAX];
     pthread_mutex_lock(&pager->lock);
-    while (!pager->stop || flying) {
+    while ((!pager->stop || flying) && refused < RING_TRIES) {
         if (!pager->stop) flying += launch_all(pager, flights, depth);
         if (pager->stop && !flying) break;
         pager->idle = (uint32_t)(depth - flying);
@@ -214,16 +245,19 @@ static void *ring_on(void *arg) {
         int n = mp_uring_wait(pager->ring, done, depth);
         pthread_mutex_lock(&pager->lock);
         pager->rung = false;
-        for (int i = 0; i < n; i++) land(pager, &flights[done[i].tag], done[i].bytes);
-        flying -= n;
+        refused = n < 0 ? refused + 1 : 0;
+        if (n < 0) pause_ring(pager);
+        for (int i = 0; i < n; i++, flying--) land(pager, &flights[done[i].tag], done[i].bytes);
     }
+    if (refused == RING_TRIES) give_up_ring(pager, flying);
     pager->idle = 0;
+    if (pager->ringless) serve(pager);
     pthread_mutex_unlock(&pager->lock);
     return NULL;
 }
 
 void mp_pager_ring(mp_pager *pager, uint32_t jobs) {
-    if (pager->ring) {
+    if (pager->ring && !pager->ringless) {
         if (pager->idle && !pager->rung) { /* not idle: it looks once more before it waits */
             pager->rung = true;
             mp_uring_wake(pager->ring);

@@ -177,6 +177,43 @@ TEST(a_disk_that_is_gone) {
     mp_file_source_close(&source);
 }
 
+/* A ring whose system call fails once, for a while, and for good: what was submitted before and what was not all comes. */
+static void with_a_ring_that_fails(int nth, bool lasting) {
+    mp_file_source *source = NULL;
+    mp_pager *pager = NULL;
+    REQUIRE(mp_file_source_open_files(ledger, &file, 1, &source) == 0);
+    mp_pager_config c = config_of(source);
+    c.method = MP_IO_URING;
+    if (mp_pager_open(&c, 2, &pager)) {
+        mp_file_source_close(&source);
+        SKIP("there is no io_uring here");
+    }
+    if (lasting) wrap_fail_from(WRAP_RING, nth);
+    else wrap_fail(WRAP_RING, nth);
+    for (int round = 0; round < 3; round++) {
+        int errors = 0;
+        mp_page set[PAGES];
+        for (mp_page i = 0; i < PAGES; i++) set[i] = (i * 7 + (mp_page)round) % PAGES;
+        CHECK_OK(mp_pager_want(pager, &(mp_access){.pages = set, .n = PAGES}));
+        use_all(pager, &errors);
+        CHECK_EQ(errors, 0);
+    }
+    mp_pager_stats s;
+    mp_pager_get_stats(pager, &s);
+    CHECK(wrap_stop());
+    CHECK_EQ(s.in_flight, 0);
+    mp_pager_close(&pager);
+    mp_file_source_close(&source);
+    CHECK_EQ(mp_ledger_used(ledger, MP_TIER_RAM), 0);
+}
+
+TEST(a_ring_that_fails) {
+    for (int nth = 1; nth <= 4; nth++) {
+        with_a_ring_that_fails(nth, false);
+        with_a_ring_that_fails(nth, true);
+    }
+}
+
 int main(void) {
     char path[256];
     describe();
@@ -185,6 +222,7 @@ int main(void) {
     RUN(every_long_read);
     RUN(every_read_of_a_page);
     RUN(a_disk_that_is_gone);
+    RUN(a_ring_that_fails);
     mp_ledger_close(&ledger);
     mp_file_close(&file);
     unlink(path);

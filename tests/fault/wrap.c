@@ -104,6 +104,14 @@ void *__wrap_mmap(void *p, size_t n, int prot, int flags, int fd, off_t offset) 
     return MAP_FAILED;
 }
 
+struct io_uring;
+int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned n);
+int __real_io_uring_submit_and_wait(struct io_uring *ring, unsigned n) __attribute__((weak)); /* built without liburing there is none */
+
+int __wrap_io_uring_submit_and_wait(struct io_uring *ring, unsigned n) {
+    return fails(WRAP_RING) ? -EIO : __real_io_uring_submit_and_wait(ring, n);
+}
+
 /* True when the read is not to be made: then *result is what it gives. */
 static bool read_fails(ssize_t *result) {
     *result = -1;

@@ -27,6 +27,7 @@ typedef enum wrap_kind {
     WRAP_INTR,   /* pread: EINTR, which is no error */
     WRAP_HANG,   /* pread: takes WRAP_HANG_MS, then works */
     WRAP_WRITE,  /* pwrite: ENOSPC */
+    WRAP_RING,  /* io_uring_submit_and_wait: EIO, and nothing is submitted */
     WRAP_PART,   /* pwrite: half of what was to be written (at least 1 byte), which is no error */
     WRAP_KINDS
 } wrap_kind;
