@@ -1,6 +1,7 @@
 /* The composition root: implements moped.h over the floors below. Nothing here computes; it translates names, owns handles, and fills tables. */
 #include <assert.h>
 #include <jansson.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,8 @@ struct moped_model {
     mp_model       *m;
     moped_vocab     vocab;
     moped_plan_info plan;
+    pthread_mutex_t resizing; /* one at a time: each reads the limit, tries, and may go back to it */
+    _Atomic uint64_t budget_bytes;
 };
 
 struct moped_session {
@@ -242,6 +245,8 @@ moped_status moped_model_open(const moped_options *options, moped_model **out)
     h->m->opt.path = h->m->opt.isa = h->m->opt.policy = h->m->opt.profile = h->m->opt.profile_out = h->m->opt.trace = h->m->opt.routing = h->m->opt.io = NULL;
     h->vocab.tok = h->m->tok;
     fill_plan(h->m, &h->plan);
+    h->budget_bytes = h->m->plan.budget_bytes;
+    pthread_mutex_init(&h->resizing, NULL);
     *out = h;
     return MOPED_OK;
 }
@@ -251,6 +256,7 @@ void moped_model_close(moped_model **model)
     if (!model || !*model)
         return;
     mp_model_close(&(*model)->m);
+    pthread_mutex_destroy(&(*model)->resizing);
     free(*model);
     *model = NULL;
 }
@@ -265,7 +271,7 @@ void moped_model_memory(moped_model *model, moped_memory *out)
     mp_os_usage u;
     uint64_t used = 0, peak = 0;
     mp_os_usage_get(&u);
-    *out = (moped_memory){ .budget_bytes = model->m->plan.budget_bytes, .plan_peak_bytes = model->m->plan.need_bytes, .peak_bytes = u.peak_bytes, .now_bytes = u.now_bytes };
+    *out = (moped_memory){ .budget_bytes = model->budget_bytes, .plan_peak_bytes = model->m->plan.need_bytes, .peak_bytes = u.peak_bytes, .now_bytes = u.now_bytes };
     for (int i = 0; i < MP_OWN_COUNT; i++) {
         mp_ledger_line line = mp_ledger_get(model->m->ledger, MP_TIER_RAM, (mp_owner)i);
         out->owner[i].plan_bytes = model->m->plan.bytes[MP_TIER_RAM][i];
@@ -412,11 +418,8 @@ static uint64_t experts_within(const mp_model *m, uint64_t limit, uint64_t other
     return limit - others < p->expert_all_bytes ? limit - others : p->expert_all_bytes;
 }
 
-moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
+static mp_err resize(mp_model *m, uint64_t ram_bytes)
 {
-    mp_model *m = model->m;
-    if (m->opt.no_paging)
-        return mp_fail(MP_E_USAGE, "a model that was opened without paging keeps its budget");
     uint64_t limit = ram_bytes - mp_plan_slack(ram_bytes), others = mp_plan_ram(&m->plan) - m->plan.bytes[MP_TIER_RAM][MP_OWN_EXPERTS];
     if (limit < others + m->plan.expert_least_bytes)
         return mp_fail(MP_E_BUDGET, "%llu bytes are less than the %llu that this model needs", (unsigned long long)ram_bytes,
@@ -428,8 +431,18 @@ moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
     if (err && limit > before) /* what was had of it would leave nothing to anybody else within the old limit */
         (void)mp_pager_resize(m->pager, experts_within(m, before, others));
     mp_ledger_set_limit(m->ledger, MP_TIER_RAM, err ? before : limit);
+    return err;
+}
+
+moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
+{
+    if (model->m->opt.no_paging)
+        return mp_fail(MP_E_USAGE, "a model that was opened without paging keeps its budget");
+    pthread_mutex_lock(&model->resizing);
+    mp_err err = resize(model->m, ram_bytes);
     if (!err)
-        m->plan.budget_bytes = ram_bytes;
+        model->budget_bytes = ram_bytes;
+    pthread_mutex_unlock(&model->resizing);
     return err;
 }
 

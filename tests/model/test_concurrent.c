@@ -98,6 +98,36 @@ TEST(eight_sessions_say_what_they_say_alone)
     run_all("io_uring:4", "lru");
 }
 
+/* Budgets that change from two threads at once: each call is done whole, so that in the end the limit is that of the last one, and what it leaves suffices. */
+static void *resize_on(void *arg)
+{
+    for (int i = 0; i < 40; i++) {
+        moped_memory m;
+        CHECK_OK(moped_model_resize(arg, least + (i % 2 ? 6u << 20 : 1u << 20)));
+        moped_model_memory(arg, &m);
+        CHECK(m.budget_bytes == least + (6u << 20) || m.budget_bytes == least + (1u << 20));
+    }
+    return NULL;
+}
+
+TEST(two_resizes_at_once)
+{
+    moped_options o = { .path = paged, .ram_bytes = least + (6u << 20), .ctx_tok = PROMPT + ANSWER + 2, .batch_tok = 6, .sessions = SESSIONS };
+    moped_model *model;
+    moped_expert_stats first, s;
+    pthread_t thread[2];
+    REQUIRE(!moped_model_open(&o, &model));
+    moped_model_experts(model, &first);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(!pthread_create(&thread[i], NULL, resize_on, model));
+    for (int i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    CHECK_OK(moped_model_resize(model, least + (6u << 20)));
+    moped_model_experts(model, &s);
+    CHECK_EQ(s.slots, first.slots);
+    moped_model_close(&model);
+}
+
 int main(void)
 {
     if (!mkdtemp(dir))
@@ -106,6 +136,7 @@ int main(void)
     tiny_write_paged(paged);
     least = tiny_least(paged, (moped_options){ .ctx_tok = PROMPT + ANSWER + 2, .batch_tok = 6, .sessions = SESSIONS });
     RUN(eight_sessions_say_what_they_say_alone);
+    RUN(two_resizes_at_once);
     unlink(paged);
     rmdir(dir);
     return test_done();
