@@ -50,8 +50,8 @@ static void print_ram(const app_machine *m) {
     fflush(stdout);
 }
 
-static void print_disk(const app_disk *d, const char *folder) {
-    printf("disk read  %s: device %s, %s, O_DIRECT %s; GB/s of 2 MiB records in random order, cold\n", folder, d->device, d->filesystem,
+static void print_disk(const app_disk *d, const char *path) {
+    printf("disk read  %s: device %s, %s, O_DIRECT %s; GB/s of 2 MiB records in random order, cold\n", path, d->device, d->filesystem,
            d->direct ? "works" : "is refused (buffered reads instead)");
     printf("           %-10s", "depth");
     for (int i = 0; i < d->n_depths; i++) printf("%8d", d->depths[i]);
@@ -85,7 +85,8 @@ static void print_choice(const app_machine *m) {
     printf("moped would take %s of ram (headroom %s), %d thread%s, %s", mp_size_format(ram, a), mp_size_format(headroom, b), m->cpus,
            m->cpus == 1 ? "" : "s", best_isa());
     if (m->disk.best_bps > 0)
-        printf("; reads here: --io %s:%d, up to %.2f GB/s", app_read_name(m->disk.best_method), m->disk.best_depth, m->disk.best_bps * 1e-9);
+        printf("; reads here: --io %s:%d, up to %.2f GB/s%s", app_read_name(m->disk.best_method), m->disk.best_depth, m->disk.best_bps * 1e-9,
+               m->disk.fresh ? "\n(a file that was just written may come from a cache: `moped doctor -m MODEL` measures the disk with a large file that is there)" : "");
     printf("\n");
 }
 
@@ -115,11 +116,11 @@ static void warn_if_busy(const app_machine *m) {
 }
 
 int app_doctor(app_flags *flags) {
-    const char *folder = flags->n_positional > 0 ? flags->positional[0] : ".";
+    const char *named = app_text(flags, F_MODEL), *path = named ? named : "."; /* a folder, or a file that lies on the disk */
     bool json = app_on(flags, F_JSON), quick = app_on(flags, F_QUICK);
     app_machine *m = calloc(1, sizeof *m);
     if (!m) return app_report(mp_fail(MP_E_FAILED, "out of memory"));
-    mp_err e = access(folder, F_OK) == 0 ? MP_OK : mp_fail(MP_E_USAGE, "there is no folder %s", folder);
+    mp_err e = access(path, F_OK) == 0 ? MP_OK : mp_fail(MP_E_USAGE, "there is no folder or file %s", path);
     if (!e) {
         app_machine_read(m);
         m->n_gpus = app_gpu_list(m->gpus, APP_GPUS);
@@ -128,8 +129,8 @@ int app_doctor(app_flags *flags) {
     if (!e && !json) print_machine(m);
     if (!e) e = app_ram_measure(m, quick);
     if (!e && !json) print_ram(m);
-    if (!e) e = app_disk_measure(folder, quick, &m->disk);
-    if (!e && !json) print_disk(&m->disk, folder);
+    if (!e) e = app_disk_measure(path, quick, &m->disk);
+    if (!e && !json) print_disk(&m->disk, path);
     if (!e && !json) print_choice(m);
     if (!e && json) e = print_json(m);
     if (!e && app_machine_store(m)) fprintf(stderr, "moped: the figures are not kept: %s\n", mp_err_text());

@@ -10,7 +10,7 @@
 
 static const app_flag TABLE[] = {
     /* what to run */
-    {F_MODEL, APP_TEXT, APP_ALL & ~(APP_DOCTOR | APP_REPLAY), "model", "-m", "FILE", 0, 0, "", false, "the small one that ships (run, bench)", "a GGUF file, or the first part of a split one"},
+    {F_MODEL, APP_TEXT, APP_ALL & ~APP_REPLAY, "model", "-m", "FILE", 0, 0, "", false, "the small one that ships (run, bench)", "a GGUF file, or the first part of a split one (doctor: any large file, to measure its disk)"},
     {F_PROMPT, APP_TEXT, APP_RUN | APP_TOKENIZE | APP_LOGITS, "prompt", "-p", "TEXT", 0, 0, "", false, "", "the prompt; run then answers once and leaves"},
     {F_FILE, APP_TEXT, APP_RUN | APP_TOKENIZE | APP_TEMPLATE | APP_PERPLEXITY | APP_PROFILE, "file", "-f", "FILE", 0, 0, "", false, "", "read the prompt (template: the request) from a file; - is standard input"},
     {F_SYSTEM, APP_TEXT, APP_RUN, "system-prompt", "-sys --system", "TEXT", 0, 0, "", false, "", "the system's turn, before yours"},

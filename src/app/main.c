@@ -43,8 +43,9 @@ static const command COMMANDS[] = {
     {"experts pin", APP_PIN, 2, app_experts_pin, "moped experts pin MODEL LAYER:EXPERT,...", "keep experts in memory whatever the policy says",
      "From the next run on, in at most half of the slots. Layers and experts are numbered from 0, as `moped experts stats` shows them.\n"},
     {"experts unpin", APP_PIN, 2, app_experts_unpin, "moped experts unpin MODEL LAYER:EXPERT,...|all", "let the policy decide again", ""},
-    {"doctor", APP_DOCTOR, 1, app_doctor, "moped doctor [FOLDER] [--quick]", "what this machine is: bandwidths, limits, instruction sets",
-     "Measures memory, and the disk that holds FOLDER (this one); remembers both for plan, run and bench.\n"},
+    {"doctor", APP_DOCTOR, 1, app_doctor, "moped doctor [FOLDER | -m FILE] [--quick]", "what this machine is: bandwidths, limits, instruction sets",
+     "Measures memory, and the disk that holds FILE, a model or another large file, in random places; or that of FOLDER (this one) with a file of its own, which caches\n"
+     "below may hold: such figures choose no --io. Remembers both for plan, run and bench.\n"},
 };
 enum { N_COMMANDS = sizeof COMMANDS / sizeof *COMMANDS };
 

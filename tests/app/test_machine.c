@@ -51,6 +51,54 @@ TEST(a_second_disk_joins_the_first) {
     CHECK_NEAR(known.disk_bps, 3e9, 1e4);
 }
 
+/* A file that was just written says how fast, at most, but not how to read; and what a model's file said is not forgotten for it. */
+TEST(fresh_files_choose_no_method) {
+    app_bandwidth known;
+    app_machine m = measured();
+    m.disk.best_depth = 4;
+    CHECK_OK(app_machine_store(&m));
+    app_machine_cached(folder, &known);
+    CHECK_STR(known.io, "pread:4");
+    m.disk.fresh = true;
+    m.disk.best_depth = 2;
+    m.disk.best_bps = 9e9;
+    CHECK_OK(app_machine_store(&m));
+    app_machine_cached(folder, &known);
+    CHECK_STR(known.io, "pread:4");
+    CHECK_NEAR(known.disk_bps, 3e9, 1e4);
+    char *path;
+    REQUIRE(app_path(APP_DIR_CACHE, "doctor.json", 1, &path) == MP_OK);
+    remove(path);
+    free(path);
+    CHECK_OK(app_machine_store(&m));
+    app_machine_cached(folder, &known);
+    CHECK_STR(known.io, "");
+    CHECK_NEAR(known.disk_bps, 9e9, 1e4);
+    m = measured();
+    CHECK_OK(app_machine_store(&m)); /* the other way round */
+    app_machine_cached(folder, &known);
+    CHECK_STR(known.io, "pread:8");
+    CHECK_NEAR(known.disk_bps, 3e9, 1e4);
+}
+
+/* A cache of an earlier version, which did not say what it measured with. */
+TEST(old_caches_choose_no_method) {
+    app_bandwidth known;
+    app_machine m = measured();
+    char *path;
+    REQUIRE(app_path(APP_DIR_CACHE, "doctor.json", 1, &path) == MP_OK);
+    FILE *f = fopen(path, "w");
+    REQUIRE(f != NULL);
+    fprintf(f, "{\"cpu\":\"%s\",\"cpus\":%d,\"ram_bps\":1e10,\"disks\":{\"%s\":{\"disk_bps\":3.9e9,\"method\":\"pread\",\"depth\":2}}}", m.cpu, m.cpus, m.disk.device);
+    fclose(f);
+    app_machine_cached(folder, &known);
+    CHECK_STR(known.io, "");
+    CHECK_NEAR(known.disk_bps, 3.9e9, 1e4);
+    remove(path);
+    free(path);
+    CHECK_OK(app_machine_store(&m));
+}
+
 TEST(figures_of_another_machine_are_not_used) {
     app_bandwidth known;
     app_machine m = measured();
@@ -131,6 +179,8 @@ int main(void) {
     RUN(a_machine_has_a_processor_and_memory);
     RUN(what_was_measured_is_found_again);
     RUN(a_second_disk_joins_the_first);
+    RUN(fresh_files_choose_no_method);
+    RUN(old_caches_choose_no_method);
     RUN(figures_of_another_machine_are_not_used);
     RUN(a_broken_cache_is_no_cache);
     RUN(text_that_is_not_utf8);

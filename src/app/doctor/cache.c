@@ -1,8 +1,8 @@
 /* What doctor found, as JSON: printed by --json, and kept in $XDG_CACHE_HOME/moped/doctor.json:
  *
- *   {"cpu":"...","cpus":2,"ram_bps":3.7e10,"disks":{"254:0":{"disk_bps":2.9e9,"method":"pread","depth":8}}}
+ *   {"cpu":"...","cpus":2,"ram_bps":3.7e10,"disks":{"254:0":{"disk_bps":2.9e9,"method":"pread","depth":8,"fresh":false}}}
  *
- * Figures of another processor or another number of them are not used. */
+ * fresh: measured with a file that was just written; then, as where nothing is said, method and depth are not used. Figures of another processor or another number of them are not used. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +38,7 @@ void app_machine_cached(const char *path, app_bandwidth *out) {
     const char *method = json_string_value(json_object_get(disk, "method"));
     int depth = (int)json_integer_value(json_object_get(disk, "depth"));
     out->disk_bps = json_number_value(json_object_get(disk, "disk_bps"));
-    bool known = method && (!strcmp(method, "pread") || !strcmp(method, "io_uring")) && depth > 0 && depth <= MOST_DEEP;
+    bool known = json_is_false(json_object_get(disk, "fresh")) && method && (!strcmp(method, "pread") || !strcmp(method, "io_uring")) && depth > 0 && depth <= MOST_DEEP;
     if (known) snprintf(out->io, sizeof out->io, "%s:%d", method, depth);
     json_decref(o);
     free(machine);
@@ -54,11 +54,14 @@ mp_err app_machine_store(const app_machine *machine) {
     app_put_text(o, "cpu", machine->cpu);
     app_put_int(o, "cpus", (uint64_t)machine->cpus);
     if (machine->ram_bps > 0) app_put_real(o, "ram_bps", machine->ram_bps);
-    if (machine->disk.best_bps > 0) {
+    const json_t *old = json_object_get(disks, machine->disk.device);
+    bool better = machine->disk.fresh && json_is_false(json_object_get(old, "fresh"));
+    if (machine->disk.best_bps > 0 && !better) {
         json_t *disk = json_object();
         app_put_real(disk, "disk_bps", machine->disk.best_bps);
         app_put_text(disk, "method", app_read_name(machine->disk.best_method));
         app_put_int(disk, "depth", (uint64_t)machine->disk.best_depth);
+        app_put_bool(disk, "fresh", machine->disk.fresh);
         app_put(disks, machine->disk.device, disk);
     }
     e = app_output_open(path, &out);
@@ -88,6 +91,7 @@ static json_t *disk_json(const app_disk *d) {
     app_put_text(o, "device", d->device);
     app_put_text(o, "filesystem", d->filesystem);
     app_put_bool(o, "direct", d->direct);
+    app_put_bool(o, "fresh", d->fresh);
     app_put(o, "read_bps", methods);
     app_put(o, "best", best);
     return o;

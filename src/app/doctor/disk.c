@@ -15,7 +15,7 @@
 #include "base/ledger.h"
 #include "base/pool.h"
 
-enum { RECORD_BYTES = 2 << 20, PAGE = 4096, LEAST_DEPTH = 4, GOOD_DEPTH = 8 };
+enum { RECORD_BYTES = 2 << 20, PAGE = 4096, LEAST_DEPTH = 4, GOOD_DEPTH = 8, LEAST_RECORDS = 64 };
 #define FILE_BYTES (1ull << 30)
 #define QUICK_FILE_BYTES (256ull << 20)
 #define LIMIT_NS 1500000000ull
@@ -120,21 +120,28 @@ static mp_err read_threads(reader *r, int n, int depth, uint64_t *bytes) {
     return e;
 }
 
+/* What is read: one that was written for it, or somebody's. */
+typedef struct subject {
+    int      fd, direct_fd;
+    uint64_t bytes; /* whole records */
+    bool     fresh;
+} subject;
+
 /* One method at one depth, from a cold cache. *bps is 0 when the method is not to be had. */
-static mp_err measure(int fd, int direct_fd, const app_read_job *job, app_read_method method, double *bps) {
-    uint64_t bytes = 0, size = (uint64_t)job->n * RECORD_BYTES;
+static mp_err measure(const subject *s, const app_read_job *job, app_read_method method, double *bps) {
+    uint64_t bytes = 0, size = s->bytes;
     mp_err e = MP_OK;
     *bps = 0;
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    posix_fadvise(s->fd, 0, 0, POSIX_FADV_DONTNEED);
     uint64_t start = mp_now_ns();
     if (method == APP_READ_URING) {
         app_read_job direct = *job;
-        direct.fd = direct_fd;
+        direct.fd = s->direct_fd;
         if (app_uring_read(&direct, &bytes) != MP_OK) return MP_OK;
     } else {
-        void *map = method == APP_READ_MMAP ? mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0) : NULL;
+        void *map = method == APP_READ_MMAP ? mmap(NULL, size, PROT_READ, MAP_SHARED, s->fd, 0) : NULL;
         if (map == MAP_FAILED) return MP_OK;
-        reader r = {.fd = direct_fd, .method = method, .map = map, .offsets = job->offsets, .deadline_ns = start + job->limit_ns};
+        reader r = {.fd = s->direct_fd, .method = method, .map = map, .offsets = job->offsets, .deadline_ns = start + job->limit_ns};
         e = read_threads(&r, job->n, job->depth, &bytes);
         if (map) munmap(map, size);
     }
@@ -143,9 +150,9 @@ static mp_err measure(int fd, int direct_fd, const app_read_job *job, app_read_m
     return e ? e : app_signal() ? mp_fail(MP_E_CANCELLED, "stopped") : MP_OK;
 }
 
-/* Every record once, in a fixed random order. */
-static uint64_t *shuffled_offsets(int n) {
-    uint64_t *offsets = malloc((size_t)n * sizeof *offsets), state = 1234567891011ull;
+/* Every record once, in a random order. */
+static uint64_t *shuffled_offsets(int n, uint64_t state) {
+    uint64_t *offsets = malloc((size_t)n * sizeof *offsets);
     for (int i = 0; offsets && i < n; i++) {
         int j = (int)(next_random(&state) % (uint64_t)(i + 1));
         offsets[i] = offsets[j];
@@ -155,51 +162,71 @@ static uint64_t *shuffled_offsets(int n) {
 }
 
 /* The best of those that moped uses: not mmap, whose pages the page cache would hold twice. Another method must be clearly better than pread, and one or two
- * reads at a time clearly better than more: a file that was just written may still lie in some cache below us, where depth is no use, and models do not. */
+ * reads at a time clearly better than more. A file that was just written may still lie in some cache below us, where depth is no use, and models do not: it says
+ * nothing of method and depth. */
 static void choose(app_disk *d) {
     double best = 0;
+    d->best_method = APP_READ_PREAD;
+    d->best_depth = GOOD_DEPTH;
     for (int m = APP_READ_PREAD; m < APP_METHODS; m++)
         for (int i = 0; i < d->n_depths; i++) {
             double worth = d->bps[m][i] * (m == APP_READ_PREAD ? 1 : 0.95) * (d->depths[i] < LEAST_DEPTH ? 0.8 : 1) * (d->depths[i] == GOOD_DEPTH ? 1.05 : 1);
             if (d->bps[m][i] > d->best_bps) d->best_bps = d->bps[m][i];
-            if (worth <= best) continue;
+            if (worth <= best || d->fresh) continue;
             best = worth;
             d->best_method = (app_read_method)m;
             d->best_depth = d->depths[i];
         }
 }
 
-static mp_err measure_all(int fd, int direct_fd, bool quick, app_disk *out) {
+/* A file that was there is read in other places each time, since what was read once may come from a cache afterwards. */
+static mp_err measure_all(const subject *s, bool quick, app_disk *out) {
     static const int ALL[] = {1, 2, 4, 8, 16}, FEW[] = {1, 8, 16};
-    int n = (int)((quick ? QUICK_FILE_BYTES : FILE_BYTES) / RECORD_BYTES);
-    uint64_t *offsets = shuffled_offsets(n);
+    int n = (int)(s->bytes / RECORD_BYTES), part = n, at = 0;
+    uint64_t *offsets = shuffled_offsets(n, s->fresh ? 1234567891011ull : mp_now_ns() | 1);
     mp_err e = offsets ? MP_OK : mp_fail(MP_E_FAILED, "out of memory");
     out->n_depths = quick ? 3 : APP_DEPTHS;
+    if (!s->fresh) part = n / (APP_METHODS * out->n_depths);
     for (int i = 0; i < out->n_depths; i++) out->depths[i] = quick ? FEW[i] : ALL[i];
     for (int m = 0; !e && m < APP_METHODS; m++)
         for (int i = 0; !e && i < out->n_depths; i++) {
-            app_read_job job = {.offsets = offsets, .n = n, .depth = out->depths[i], .record_bytes = RECORD_BYTES,
+            app_read_job job = {.offsets = offsets + at, .n = part, .depth = out->depths[i], .record_bytes = RECORD_BYTES,
                                 .limit_ns = quick ? QUICK_LIMIT_NS : LIMIT_NS};
-            e = measure(fd, direct_fd, &job, (app_read_method)m, &out->bps[m][i]);
+            e = measure(s, &job, (app_read_method)m, &out->bps[m][i]);
+            if (!s->fresh) at += part;
         }
     free(offsets);
     if (!e) choose(out);
     return e;
 }
 
-mp_err app_disk_measure(const char *folder, bool quick, app_disk *out) {
+static mp_err open_file(const char *path, subject *out) {
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return mp_fail(MP_E_USAGE, "cannot open %s: %s", path, strerror(errno));
+    *out = (subject){.fd = fd};
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) out->bytes = (uint64_t)st.st_size / RECORD_BYTES * RECORD_BYTES;
+    if (out->bytes >= (uint64_t)LEAST_RECORDS * RECORD_BYTES) return MP_OK;
+    close(fd);
+    return mp_fail(MP_E_USAGE, "%s is too small to measure a disk with: it takes a file of %d MiB", path, LEAST_RECORDS * (RECORD_BYTES >> 20));
+}
+
+mp_err app_disk_measure(const char *path, bool quick, app_disk *out) {
     char self[64];
-    int fd = -1;
-    *out = (app_disk){0};
-    app_device_of(folder, out->device, sizeof out->device);
-    mp_err e = make_file(folder, quick ? QUICK_FILE_BYTES : FILE_BYTES, &fd);
+    struct stat st;
+    bool folder = stat(path, &st) != 0 || S_ISDIR(st.st_mode);
+    subject s = {.fd = -1, .fresh = true, .bytes = quick ? QUICK_FILE_BYTES : FILE_BYTES};
+    *out = (app_disk){.fresh = folder};
+    app_device_of(path, out->device, sizeof out->device);
+    mp_err e = folder ? make_file(path, s.bytes, &s.fd) : open_file(path, &s);
     if (e) return e;
-    filesystem_name(fd, out->filesystem, sizeof out->filesystem);
-    snprintf(self, sizeof self, "/proc/self/fd/%d", fd); /* the only way to open a nameless file again, with O_DIRECT */
+    filesystem_name(s.fd, out->filesystem, sizeof out->filesystem);
+    snprintf(self, sizeof self, "/proc/self/fd/%d", s.fd); /* the only way to open a nameless file again, with O_DIRECT */
     int direct_fd = open(self, O_RDONLY | O_DIRECT | O_CLOEXEC);
     out->direct = direct_fd >= 0;
-    e = measure_all(fd, out->direct ? direct_fd : fd, quick, out);
+    s.direct_fd = out->direct ? direct_fd : s.fd;
+    e = measure_all(&s, quick, out);
     if (direct_fd >= 0) close(direct_fd);
-    close(fd);
+    close(s.fd);
     return e;
 }

@@ -24,9 +24,10 @@ typedef struct app_disk {
     char   device[32];                     /* "254:0": the key in the cache */
     char   filesystem[32];
     bool   direct;                         /* O_DIRECT is possible */
+    bool   fresh;                          /* measured with a file that was written for it: its rate may be a cache's, and no method and depth follow from it */
     int    depths[APP_DEPTHS], n_depths;
     double bps[APP_METHODS][APP_DEPTHS];   /* 0: not measured */
-    app_read_method best_method;           /* among those past the page cache where direct, else pread */
+    app_read_method best_method;           /* among those past the page cache where direct, else pread; fresh: pread, 8 deep */
     int    best_depth;
     double best_bps;                       /* the fastest reading of all */
 } app_disk;
@@ -56,9 +57,10 @@ void app_machine_read(app_machine *out);
 /* Read bandwidth of memory in bytes/s with all usable processors, and what they compute. Errors: MP_E_FAILED (no memory), MP_E_CANCELLED. */
 mp_err app_ram_measure(app_machine *machine, bool quick);
 
-/* Writes a file of random bytes in folder (nameless from its first moment, so that nothing can be left behind), reads it cold by
- * each method and depth. Errors: MP_E_FAILED (folder not writable, disk full), MP_E_CANCELLED. */
-mp_err app_disk_measure(const char *folder, bool quick, app_disk *out);
+/* path: a large file, a model best, of which random places are read, never one twice; or a folder, in which a file of random bytes is written (nameless from its
+ * first moment, so that nothing can be left behind). Reads cold, by each method and depth. Errors: MP_E_USAGE (the file cannot be read or is smaller than
+ * 128 MiB), MP_E_FAILED (folder not writable, disk full), MP_E_CANCELLED. */
+mp_err app_disk_measure(const char *path, bool quick, app_disk *out);
 
 /* Reads records of `record` bytes at offsets[n] of fd (O_DIRECT) with `depth` of them under way; stops after ns nanoseconds.
  * *bytes: how many were read. Errors: MP_E_FAILED: io_uring is not here or refused. */
@@ -76,10 +78,11 @@ int app_gpu_list(app_gpu *out, int room);
 /* ---- the cache ---- */
 typedef struct app_bandwidth {
     double ram_bps, disk_bps; /* 0: not measured */
-    char   io[24];            /* how that disk was read fastest, as --io takes it: "pread:8"; "" when not measured */
+    char   io[24];            /* how that disk was read fastest, as --io takes it: "pread:8"; "" when not measured with a file that was there */
 } app_bandwidth;
 /* For the disk that holds path (a file or folder). Zeros when doctor has not run on this machine. */
 void   app_machine_cached(const char *path, app_bandwidth *out);
+/* What a model's file said of a disk is not replaced by what a fresh one says. */
 mp_err app_machine_store(const app_machine *machine);
 json_t *app_machine_json(const app_machine *machine);
 /* The device that holds path, "254:0"; "" when there is no such path. */
