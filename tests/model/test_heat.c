@@ -9,7 +9,7 @@
 #include "support/tiny.h"
 #include "test.h"
 
-enum { LAYERS = 8, EXPERTS = 16, USED = 2, PROMPT = 24, ANSWER = 30, COUNTED = PROMPT + ANSWER - 1 /* the last one is not fed back */ };
+enum { LAYERS = 8, EXPERTS = 16, USED = 2, PROMPT = 24, ANSWER = 30, FEW = 4, COUNTED = PROMPT + ANSWER - 1 /* the last one is not fed back */ };
 #define PATIENCE_NS 60000000000u
 
 static char     dir[] = "/tmp/moped-heat-XXXXXX", model_path[64], folder[64], named[64];
@@ -225,6 +225,47 @@ TEST(the_next_start_is_warm)
     moped_model_experts(m, &warm);
     CHECK(warm.accesses == cold.accesses && warm.misses < cold.misses); /* the same questions; known experts were there */
     moped_model_close(&m);
+}
+
+/* Counters of a request of one token and its answer, by the default policy, nothing guessed. warm: with the profile of `folder`, once it is read. */
+static void misses_of(bool warm, moped_expert_stats *s)
+{
+    moped_model *m;
+    moped_options o = options(warm ? folder : NULL, NULL);
+    o.prefetch = MOPED_PREFETCH_OFF;
+    CHECK_OK(moped_model_open(&o, &m));
+    if (!m)
+        return;
+    moped_model_experts(m, s);
+    if (warm) {
+        uint32_t want[LAYERS], known;
+        expect_resident(s->slots, want, &known);
+        CHECK(wait_resident(m, known));
+    }
+    int32_t id = 11;
+    moped_sampling greedy = tiny_greedy();
+    moped_request q = { .tokens = &id, .n_tokens = 1, .max_tokens = FEW, .sampling = &greedy, .ignore_eos = true };
+    moped_result r;
+    moped_session *session;
+    CHECK_OK(moped_session_open(m, 0, &session));
+    CHECK_OK(moped_generate(session, &q, &r));
+    moped_session_close(&session);
+    moped_model_experts(m, s);
+    moped_model_close(&m);
+}
+
+/* What a profile of another text knows saves reads, although experts that it names are evicted before they are used. */
+TEST(a_warm_start_helps_the_default_policy)
+{
+    moped_expert_stats cold, warm;
+    forget();
+    run(folder, folder, NULL);
+    misses_of(false, &cold);
+    misses_of(true, &warm);
+    CHECK(cold.misses > 0 && cold.evictions == 0);
+    CHECK(warm.evictions > 0);
+    CHECK_EQ(warm.accesses, cold.accesses);
+    CHECK(warm.misses < cold.misses);
 }
 
 TEST(counters_add_up)
@@ -466,6 +507,7 @@ int main(void)
     RUN(every_token_is_counted_once);
     RUN(saving_twice_counts_once);
     RUN(the_next_start_is_warm);
+    RUN(a_warm_start_helps_the_default_policy);
     RUN(counters_add_up);
     RUN(pinned_experts_stay);
     RUN(a_pin_set_meanwhile_is_kept);
