@@ -353,8 +353,8 @@ class Bench:
         return 2.15 * file_bytes + 3 * kv_bytes + (3 << 29) < 0.92 * available()
 
     def maps(self, file_bytes):
-        """Ways to load for llama.cpp. Without the map, its buffers and the page cache of what it reads are there at once: the kernel sorts that out, but the largest file only gets the map."""
-        return ["1"] if file_bytes > 0.7 * available() else ["0", "1"]
+        """Ways to load for llama.cpp. Without the map, its buffers and the page cache of what it reads are there at once: the largest file only gets the map."""
+        return self.a.maps or (["1"] if file_bytes > 0.7 * available() else ["0", "1"])
 
     def file_of(self, cell):
         """(path, is ours to remove)."""
@@ -495,7 +495,8 @@ def llama_version():
 
 
 def said_command(a):
-    return f"bench/kernels.py --cells '{a.cells}' --items {','.join(a.items)} --threads {a.threads} --pairs {a.pairs}"
+    more = "".join([f" --file {c}={os.path.basename(p)}" for c, p in a.file.items()] + [" --apart"] * a.apart + [f" --maps {','.join(a.maps)}"] * bool(a.maps))
+    return f"bench/kernels.py --cells '{a.cells}' --items {','.join(a.items)} --threads {a.threads} --pairs {a.pairs}{more}"
 
 
 def chosen(cells):
@@ -525,6 +526,7 @@ def parsed():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--pairs", type=int, default=5)
     p.add_argument("--apart", action="store_true", help="never both engines loaded at once")
+    p.add_argument("--maps", type=lambda s: s.split(","), help="ways to load for llama.cpp: 0, without a memory map; 1, with one; 0,1: the better (the largest files: 1)")
     p.add_argument("--file", action="append", default=[], metavar="CELL=PATH", help="this file is that cell")
     p.add_argument("--keep", action="store_true", help="files that were made stay (in --dir) and are used again")
     p.add_argument("--dir", default=tempfile.gettempdir(), help="where files are made")
