@@ -6,7 +6,7 @@
 #include "test.h"
 
 static char dir[] = "/tmp/moped-concurrent-XXXXXX", paged[64];
-enum { VOCAB = 264, PROMPT = 16, ANSWER = 10, SESSIONS = 8, ROUNDS = 3 };
+enum { VOCAB = 264, PROMPT = 16, ANSWER = 10, SESSIONS = 8, ROUNDS = 3, RESIZES = 2000 };
 
 typedef struct talk {
     moped_model   *model;
@@ -98,14 +98,27 @@ TEST(eight_sessions_say_what_they_say_alone)
     run_all("io_uring:4", "lru");
 }
 
-/* Budgets that change from two threads at once: each call is done whole, so that in the end the limit is that of the last one, and what it leaves suffices. */
+/* Budgets that change from two threads at once, one up while the other goes down. Each call is done whole: a growing one finds its limit as it set it, and in the
+ * end there are as many slots as the last budget gives. */
+typedef struct resizer {
+    moped_model *model;
+    pthread_t    thread;
+    int          phase;
+} resizer;
+
+static uint64_t budget_at(int i)
+{
+    return least + (i % 2 ? 6u << 20 : 1u << 20);
+}
+
 static void *resize_on(void *arg)
 {
-    for (int i = 0; i < 40; i++) {
+    const resizer *r = arg;
+    for (int i = 0; i < RESIZES; i++) {
         moped_memory m;
-        CHECK_OK(moped_model_resize(arg, least + (i % 2 ? 6u << 20 : 1u << 20)));
-        moped_model_memory(arg, &m);
-        CHECK(m.budget_bytes == least + (6u << 20) || m.budget_bytes == least + (1u << 20));
+        CHECK_OK(moped_model_resize(r->model, budget_at(i + r->phase)));
+        moped_model_memory(r->model, &m);
+        CHECK(m.budget_bytes == budget_at(0) || m.budget_bytes == budget_at(1));
     }
     return NULL;
 }
@@ -114,17 +127,24 @@ TEST(two_resizes_at_once)
 {
     moped_options o = { .path = paged, .ram_bytes = least + (6u << 20), .ctx_tok = PROMPT + ANSWER + 2, .batch_tok = 6, .sessions = SESSIONS };
     moped_model *model;
-    moped_expert_stats first, s;
-    pthread_t thread[2];
+    moped_memory m;
+    moped_expert_stats s;
+    uint32_t slots[2];
     REQUIRE(!moped_model_open(&o, &model));
-    moped_model_experts(model, &first);
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(moped_model_resize(model, budget_at(i)));
+        moped_model_experts(model, &s);
+        slots[i] = s.slots;
+    }
+    CHECK(slots[0] < slots[1]);
+    resizer r[2] = { { .model = model, .phase = 0 }, { .model = model, .phase = 1 } };
     for (int i = 0; i < 2; i++)
-        REQUIRE(!pthread_create(&thread[i], NULL, resize_on, model));
+        REQUIRE(!pthread_create(&r[i].thread, NULL, resize_on, &r[i]));
     for (int i = 0; i < 2; i++)
-        pthread_join(thread[i], NULL);
-    CHECK_OK(moped_model_resize(model, least + (6u << 20)));
+        pthread_join(r[i].thread, NULL);
+    moped_model_memory(model, &m);
     moped_model_experts(model, &s);
-    CHECK_EQ(s.slots, first.slots);
+    CHECK_EQ(s.slots, slots[m.budget_bytes == budget_at(1)]);
     moped_model_close(&model);
 }
 
