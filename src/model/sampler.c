@@ -265,7 +265,24 @@ static void apply_penalties(mp_sampler *s, float *logits, int32_t n_valid)
     }
 }
 
-/* Fills block_max and finds the maximum of all. The comparisons are written so that compilers turn them into vector code. */
+/* Is something not below +infinity? Apart from the maximum and of a fixed length, so that compilers turn it into vector code. */
+static bool bad_block(const float *x)
+{
+    int bad = 0;
+    for (int i = 0; i < BLOCK; i++)
+        bad |= !(x[i] < INFINITY);
+    return bad;
+}
+
+static bool bad_rest(const float *x, int32_t n)
+{
+    int bad = 0;
+    for (int32_t i = 0; i < n; i++)
+        bad |= !(x[i] < INFINITY);
+    return bad;
+}
+
+/* Fills block_max and finds the maximum of all. */
 static mp_err look_over(mp_sampler *s, const float *logits, int32_t n, float *out_max)
 {
     float max = -INFINITY;
@@ -273,16 +290,10 @@ static mp_err look_over(mp_sampler *s, const float *logits, int32_t n, float *ou
     for (int32_t b = 0; b * BLOCK < n; b++) {
         const float *x = logits + b * BLOCK;
         int32_t len = n - b * BLOCK < BLOCK ? n - b * BLOCK : BLOCK;
-        float m[4] = { -INFINITY, -INFINITY, -INFINITY, -INFINITY };
-        int bad = 0;
-        for (int32_t i = 0; i < len; i++) {
-            bad |= !(x[i] < INFINITY);
-            m[i & 3] = x[i] > m[i & 3] ? x[i] : m[i & 3];
-        }
-        if (bad) return mp_fail(MP_E_MODEL, "the model produced logits that are NaN or infinite at token %llu; its file may be damaged",
-                                (unsigned long long)s->position);
-        float m01 = m[0] > m[1] ? m[0] : m[1], m23 = m[2] > m[3] ? m[2] : m[3];
-        s->block_max[b] = m01 > m23 ? m01 : m23;
+        if (len == BLOCK ? bad_block(x) : bad_rest(x, len))
+            return mp_fail(MP_E_MODEL, "the model produced logits that are NaN or infinite at token %llu; its file may be damaged",
+                           (unsigned long long)s->position);
+        s->block_max[b] = s->kern->max(x, len);
         if (s->block_max[b] > max) max = s->block_max[b];
     }
     if (max == -INFINITY)
