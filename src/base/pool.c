@@ -1,7 +1,7 @@
 /* The worker pool.
  *
- * A run writes the job, opens the gate and rings; workers that come in time join, take chunks from one counter and leave. The
- * caller works too, and when the chunks are out it shuts the gate and waits only for those who are inside: a worker that was
+ * A run writes the job, opens the gate and rings; workers that come in time join, take ranges from one counter and leave. The
+ * caller works too, and when the ranges are out it shuts the gate and waits only for those who are inside: a worker that was
  * asleep through a short run never delays it.
  *
  *   gate = SHUT | number of workers inside
@@ -47,13 +47,24 @@ struct mp_pool {
     int        threads, started, spins;
 };
 
-static void take_chunks(mp_pool *pool, int thread) {
+/* A thread's share of what is left, halved, in whole grains: long ranges first, which are read at full speed from their beginnings on, and short ones
+ * at the end, so that nobody waits long for the last. */
+static int64_t range(const mp_pool *pool, int64_t left) {
+    int64_t grains = left / pool->job.grain / (2 * pool->threads);
+    return (grains < 1 ? 1 : grains) * pool->job.grain;
+}
+
+static void take_ranges(mp_pool *pool, int thread) {
     job j = pool->job;
+    int64_t seen = 0; /* others may have taken more since; then the range is only longer than it should be */
     for (;;) {
-        int64_t first = atomic_fetch_add_explicit(&pool->next, j.grain, memory_order_relaxed);
+        int64_t most = range(pool, j.n - seen);
+        int64_t first = atomic_fetch_add_explicit(&pool->next, most, memory_order_relaxed);
         if (first >= j.n) return;
-        int64_t last = j.n - first < j.grain ? j.n : first + j.grain;
+        int64_t last = j.n - first < most ? j.n : first + most;
         j.fn(j.arg, first, last, thread);
+        seen = atomic_load_explicit(&pool->next, memory_order_relaxed);
+        if (seen > j.n) return;
     }
 }
 
@@ -101,7 +112,7 @@ static void *work(void *arg) {
         seen = atomic_load(&pool->ring);
         if (atomic_load(&pool->stop)) return NULL;
         if (!gate_enter(pool)) continue;
-        take_chunks(pool, w->index);
+        take_ranges(pool, w->index);
         gate_leave(pool);
     }
 }
@@ -182,14 +193,14 @@ static void wait_empty(mp_pool *pool) {
 }
 
 void mp_pool_run(mp_pool *pool, int64_t n, int64_t grain, mp_pool_fn *fn, void *arg) {
-    if (!pool || pool->threads == 1 || n <= grain) { /* the same cuts as below, since a caller may size scratch by grain */
-        for (int64_t first = 0; first < n; first += grain) fn(arg, first, n - first < grain ? n : first + grain, 0);
+    if (!pool || pool->threads == 1 || n <= grain) {
+        if (n > 0) fn(arg, 0, n, 0);
         return;
     }
     pool->job = (job){.fn = fn, .arg = arg, .n = n, .grain = grain};
     atomic_store(&pool->next, 0);
     atomic_store(&pool->gate, 0);
     ring(pool);
-    take_chunks(pool, 0);
+    take_ranges(pool, 0);
     if (atomic_fetch_or(&pool->gate, SHUT) != 0) wait_empty(pool);
 }

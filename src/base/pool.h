@@ -12,8 +12,8 @@ mp_err mp_pool_open(mp_ledger *ledger, int threads, mp_pool **out);
 void   mp_pool_close(mp_pool **pool);
 int    mp_pool_threads(const mp_pool *pool);
 
-/* Calls fn(arg, first, last, thread) for disjoint ranges that cover [0, n), of about `grain` items each (grain >= 1); threads take ranges
- * as they get free. thread is in [0, threads). Returns when all are done. Not reentrant; one caller at a time. NULL pool: runs here. */
+/* Calls fn(arg, first, last, thread) for disjoint ranges that cover [0, n), each of `grain` items or a multiple (grain >= 1; the
+ * last may be shorter), long ones first; threads take ranges as they get free. thread is in [0, threads). Returns when all are done. Not reentrant; one caller at a time. NULL pool: runs here. */
 typedef void mp_pool_fn(void *arg, int64_t first, int64_t last, int thread);
 void mp_pool_run(mp_pool *pool, int64_t n, int64_t grain, mp_pool_fn *fn, void *arg);
 #endif

@@ -1,4 +1,4 @@
-/* base/pool.h: every index exactly once, whatever the threads, the size and the grain. */
+/* base/pool.h: every index exactly once, whatever the threads, the size and the grain; ranges of whole grains. */
 #include "base/pool.h"
 
 #include "test.h"
@@ -15,7 +15,7 @@ typedef struct tally {
 
 static void count(void *arg, int64_t first, int64_t last, int thread) {
     tally *t = arg;
-    if (first < 0 || first >= last || last > t->n || last - first > t->grain || thread < 0 || thread >= t->threads) t->wrong++;
+    if (first < 0 || first >= last || last > t->n || first % t->grain || (last % t->grain && last != t->n) || thread < 0 || thread >= t->threads) t->wrong++;
     for (int64_t i = first; i < last; i++) {
         atomic_fetch_add(&t->seen[i], 1);
         t->plain[i] += i;

@@ -43,13 +43,11 @@ static inline void mp_cpu_quantize(const mp_kern *k, void *q8, const float *x, i
         k->turn_q8(q8, n);
 }
 
-/* How many rows of weights a thread takes at once: about 128 KiB of them, which it reads at full speed (a quarter of that read 1.4 times slower: each
- * piece begins with a wait), fewer where threads would go idle; a multiple of the kernels' 16. */
-static inline int64_t mp_cpu_row_grain(const mp_dev_cpu *d, int64_t rows, size_t bytes)
+/* The fewest rows of weights that a thread takes at once: about 32 KiB of them, a multiple of the kernels' 16. */
+static inline int64_t mp_cpu_row_grain(int64_t rows, size_t bytes)
 {
-    enum { PIECE_BYTES = 128 << 10, PIECES = 4 /* a thread, at least */ };
-    int64_t most = (int64_t)(PIECE_BYTES / (bytes / (size_t)rows + 1)), fair = rows / (PIECES * mp_pool_threads(d->pool));
-    int64_t grain = (most < fair ? most : fair) / 16 * 16;
+    enum { LEAST_BYTES = 32 << 10 };
+    int64_t grain = (int64_t)(LEAST_BYTES / (bytes / (size_t)rows + 1)) / 16 * 16;
     return grain < 16 ? 16 : grain;
 }
 

@@ -13,7 +13,7 @@
 
 #include "dev/cpu/cpu.h"
 
-enum { CHUNK = 32, TOK_BLOCK = 64, QUANT_GRAIN = 16 };
+enum { TOK_BLOCK = 64, UP_FLOATS = 32 * TOK_BLOCK, QUANT_GRAIN = 16 };
 
 typedef struct experts {
     const mp_op   *op;
@@ -120,18 +120,24 @@ static void multiply_x(const experts *e, const mp_expert_job *job, const mp_tens
     mp_kern_mm(e->k, W->dtype, m);
 }
 
+/* Rows of F at a time: so many that their `up` of a block of tokens fits up_chunk's buffer. */
+static int64_t chunk_rows(const mp_expert_job *job)
+{
+    return UP_FLOATS / least(job->n, TOK_BLOCK) / 16 * 16;
+}
+
 static void up_chunk(const experts *e, const mp_expert_job *job, int64_t r0, int64_t r1, int thread)
 {
-    float u[TOK_BLOCK][CHUNK];
+    float u[UP_FLOATS];
     mp_mm gate = rows_of(e, &job->gate, r0, r1, thread), up = rows_of(e, &job->up, r0, r1, thread);
     for (int64_t i = 0; i < job->n; i += TOK_BLOCK) {
         gate.out = e->h + (job->first + i) * e->ff + r0, gate.out_stride = e->ff;
-        up.out = u[0], up.out_stride = CHUNK;
+        up.out = u, up.out_stride = r1 - r0;
         gate.tok = up.tok = job->n - i < TOK_BLOCK ? job->n - i : TOK_BLOCK;
         multiply_x(e, job, &job->gate, &gate, i);
         multiply_x(e, job, &job->up, &up, i);
         for (int64_t t = 0; t < gate.tok; t++)
-            e->k->silu_mul(mp_mm_out(&gate, t), mp_mm_out(&gate, t), u[t], gate.rows);
+            e->k->silu_mul(mp_mm_out(&gate, t), mp_mm_out(&gate, t), mp_mm_out(&up, t), gate.rows);
     }
 }
 
@@ -158,9 +164,10 @@ static void up_pieces(void *arg, int64_t first, int64_t last, int thread)
     const experts *e = arg;
     int64_t per = pieces(e->ff, e->grain);
     for (int64_t i = first; i < last; i++) {
-        int64_t from = i % per * e->grain, to = least(from + e->grain, e->ff);
-        for (int64_t r = from; r < to; r += CHUNK)
-            up_chunk(e, &e->op->u.experts.jobs[i / per], r, least(r + CHUNK, to), thread);
+        const mp_expert_job *job = &e->op->u.experts.jobs[i / per];
+        int64_t from = i % per * e->grain, to = least(from + e->grain, e->ff), rows = chunk_rows(job);
+        for (int64_t r = from; r < to; r += rows)
+            up_chunk(e, job, r, least(r + rows, to), thread);
     }
 }
 
@@ -185,11 +192,11 @@ mp_err mp_cpu_experts(mp_dev_cpu *d, const mp_op *op)
     else if (e.quant_x)
         mp_cpu_for(d, e.tok, QUANT_GRAIN, quantize_tokens, &e);
     const mp_expert_job *job = op->u.experts.jobs;
-    e.grain = mp_cpu_row_grain(d, e.ff * jobs, mp_tensor_bytes(&job->gate) * (size_t)jobs);
+    e.grain = mp_cpu_row_grain(e.ff, mp_tensor_bytes(&job->gate));
     mp_cpu_for(d, pieces(e.ff, e.grain) * jobs, 1, up_pieces, &e);
     if (e.quant_h)
         mp_cpu_for(d, e.rows, QUANT_GRAIN, quantize_h, &e);
-    e.grain = mp_cpu_row_grain(d, e.width * jobs, mp_tensor_bytes(&job->down) * (size_t)jobs);
+    e.grain = mp_cpu_row_grain(e.width, mp_tensor_bytes(&job->down));
     mp_cpu_for(d, pieces(e.width, e.grain) * jobs, 1, down_pieces, &e);
     return MP_OK;
 }

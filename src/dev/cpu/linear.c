@@ -85,6 +85,6 @@ mp_err mp_cpu_linear(mp_dev_cpu *d, const mp_op *op)
     }
     if (any_quantized(op))
         mp_cpu_for(d, l.tok, QUANT_GRAIN, quantize_rows, &l);
-    mp_cpu_for(d, l.rows, mp_cpu_row_grain(d, l.rows, bytes), rows_of, &l);
+    mp_cpu_for(d, l.rows, mp_cpu_row_grain(l.rows, bytes), rows_of, &l);
     return MP_OK;
 }

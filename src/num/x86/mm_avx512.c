@@ -59,22 +59,20 @@ static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m512 *lanes
 /* A token, turned or not, in the type's order. */
 static void reorder(mp_q8 *to, const mp_q8 *x, mp_order order, bool turned)
 {
-    int32_t group[16];
-    mp_q8 from = *x;
-    if (turned) {
-        __m512i q[4];
-        memcpy(q, from.q, sizeof q);
+    const __m512i back = mp_back_512(order);
+    __m512i q[4];
+    memcpy(q, x->q, sizeof q);
+    if (turned)
         mp_turn_512(q);
-        memcpy(from.q, q, sizeof q);
+    for (int h = 0; h < 4 && order != MP_PLAIN; h += 2) {
+        __m512i a = q[h], b = q[h + 1];
+        q[h] = order == MP_PAIRS ? _mm512_shuffle_i64x2(a, b, 0x44) : _mm512_shuffle_i64x2(a, b, 0x88);
+        q[h + 1] = order == MP_PAIRS ? _mm512_shuffle_i64x2(a, b, 0xee) : _mm512_shuffle_i64x2(a, b, 0xdd);
     }
-    _mm512_storeu_si512(group, mp_groups_512(order));
-    for (int i = 0; i < 16; i++) {
-        int place = group[i] % 4 * 4 + group[i] / 4; /* of d and a */
-        memcpy(to->q + i % 4 * 64 + i / 4 * 16, from.q + 16 * group[i], 16);
-        to->d[i] = from.d[place];
-        to->a[i] = from.a[place];
-    }
-    memcpy(to->s, from.s, sizeof to->s);
+    memcpy(to->q, q, sizeof q);
+    _mm512_storeu_ps(to->d, _mm512_permutexvar_ps(back, _mm512_loadu_ps(x->d)));
+    _mm512_storeu_si512(to->a, _mm512_permutexvar_epi32(back, _mm512_loadu_si512(x->a)));
+    _mm256_storeu_ps(to->s, _mm256_loadu_ps(x->s));
 }
 
 static void one_token(const mp_mm *m, const mp_mm512 *how)

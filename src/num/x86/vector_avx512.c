@@ -84,35 +84,59 @@ static void to_f16(void *dst, const float *x, int64_t n)
     }
 }
 
-/* Group g = 4c + l of a super-block, whose d and a go to lane 4l + c; see num/ref/q8.c for the rules. */
-static float quantize_16(mp_q8 *out, int g, const float *x)
+/* The largest of the 16 elements of each v[i], at element i. */
+MP_INLINE __m512i max_16(const __m512i *v)
 {
-    int8_t *q = out->q + 16 * g;
-    __m512 v = _mm512_loadu_ps(x);
-    int most = _mm512_reduce_max_epi32(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(0x7fffffff))), lane = g % 4 * 4 + g / 4;
-    float amax;
-    memcpy(&amax, &most, 4);
-    float inverse = 127.0f / amax;
-    if (most >= 0x7f800000 || isinf(inverse)) {
-        memset(q, 0, MP_Q8_SCALE);
-        out->a[lane] = 0;
-        out->d[lane] = most >= 0x7f800000 ? NAN : 0.0f;
-        return out->d[lane];
-    }
-    __m512i c = _mm512_cvtps_epi32(_mm512_mul_ps(v, _mm512_set1_ps(inverse)));
-    _mm_storeu_si128((__m128i *)(void *)q, _mm512_cvtepi32_epi8(c));
-    int sum = _mm512_reduce_add_epi32(c);
-    out->d[lane] = amax / 127.0f;
-    out->a[lane] = -128 * sum;
-    return out->d[lane] * (float)sum;
+    __m512i half[8], quarter[4];
+    __m512 eighth[2];
+    MP_UNROLL
+    for (int i = 0; i < 8; i++)
+        half[i] = _mm512_max_epi32(_mm512_shuffle_i64x2(v[i], v[i + 8], 0x44), _mm512_shuffle_i64x2(v[i], v[i + 8], 0xee));
+    MP_UNROLL
+    for (int i = 0; i < 4; i++)
+        quarter[i] = _mm512_max_epi32(_mm512_shuffle_i64x2(half[i], half[i + 4], 0x88), _mm512_shuffle_i64x2(half[i], half[i + 4], 0xdd));
+    MP_UNROLL
+    for (int i = 0; i < 2; i++)
+        eighth[i] = _mm512_castsi512_ps(_mm512_max_epi32(_mm512_unpacklo_epi64(quarter[i], quarter[i + 2]), _mm512_unpackhi_epi64(quarter[i], quarter[i + 2])));
+    __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(eighth[0], eighth[1], 0x88)), odd = _mm512_castps_si512(_mm512_shuffle_ps(eighth[0], eighth[1], 0xdd));
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), _mm512_max_epi32(even, odd));
 }
 
+/* The sums of each 16 codes, at their places. */
+MP_INLINE __m512i sums_16(const int8_t *q)
+{
+    __m512i v[4];
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        v[c] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), _mm512_loadu_si512(q + 64 * c));
+    mp_turn_512(v);
+    return _mm512_add_epi32(_mm512_add_epi32(v[0], v[1]), _mm512_add_epi32(v[2], v[3]));
+}
+
+/* All 16 groups at once; see num/ref/q8.c for the rules. Group 4c + l of d and a goes to place 4l + c. */
 static void quantize_super(mp_q8 *out, const float *x)
 {
-    for (int b = 0; b < 8; b++) {
-        float low = quantize_16(out, 2 * b, x + 32 * b);
-        out->s[b] = low + quantize_16(out, 2 * b + 1, x + 32 * b + 16);
+    const __m512i places = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+    __m512i bits[16];
+    for (int g = 0; g < 16; g++)
+        bits[g] = _mm512_and_si512(_mm512_loadu_si512(x + 16 * g), _mm512_set1_epi32(0x7fffffff));
+    __m512i most = max_16(bits);
+    __m512 amax = _mm512_castsi512_ps(most), inverse = _mm512_div_ps(_mm512_set1_ps(127.0f), amax);
+    __mmask16 bad = _mm512_cmpge_epi32_mask(most, _mm512_set1_epi32(0x7f800000)), nothing = _mm512_cmp_ps_mask(inverse, _mm512_set1_ps(INFINITY), _CMP_EQ_OQ);
+    inverse = _mm512_maskz_mov_ps((__mmask16)~(bad | nothing), inverse); /* NaN and infinity times 0 become the code 0x80000000, whose low byte is 0 */
+    __m512 d = _mm512_maskz_div_ps((__mmask16)~nothing, amax, _mm512_set1_ps(127.0f));
+    d = _mm512_mask_mov_ps(d, bad, _mm512_set1_ps(NAN));
+    for (int g = 0; g < 16; g++) {
+        __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * g), _mm512_permutexvar_ps(_mm512_set1_epi32(g), inverse));
+        _mm_storeu_si128((__m128i *)(void *)(out->q + 16 * g), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
     }
+    __m512i sum = sums_16(out->q);
+    __m512 share = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_permutexvar_epi32(places, sum))); /* in element order, as d is; the places are their own inverse */
+    __m512 low = _mm512_permutexvar_ps(even, share), high = _mm512_permutexvar_ps(_mm512_add_epi32(even, _mm512_set1_epi32(1)), share);
+    _mm256_storeu_ps(out->s, _mm512_castps512_ps256(_mm512_add_ps(low, high)));
+    _mm512_storeu_ps(out->d, _mm512_permutexvar_ps(places, d));
+    _mm512_storeu_si512(out->a, _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), sum), 7));
     memset(out->unused, 0, sizeof out->unused);
 }
 
