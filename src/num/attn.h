@@ -18,13 +18,18 @@
 /* The stride is a tile of 256 and a cache line: rows at powers of two would share their places in the first cache. */
 enum { MP_ATTN_GROUP = 16, MP_ATTN_PANEL = 32, MP_ATTN_ROWS = 8, MP_ATTN_STRIDE = 256 + 16 };
 
-/* score[r][i] = q_r . k_i for i < n; n a multiple of 16, at most 256; k is the group of position 0. */
-typedef void mp_attn_score_fn(float *score, const float *q, const void *k, int rows, int64_t n, int64_t dim);
+typedef struct mp_attn_keys { /* positions [0, n) of one head, from the first of a group on; n a multiple of 16, at most 256 */
+    const void *k, *ahead; /* ahead: what will be read next is asked for on the way, as many bytes as here; or NULL */
+    int64_t     n, dim;
+} mp_attn_keys;
 
 typedef struct mp_attn_values { /* positions [first, first + n) of one head */
-    const void *v;
+    const void *v, *ahead; /* as above, room * dim elements */
     int64_t     room, first, n, dim;
 } mp_attn_values;
+
+/* score[r][i] = q_r . k_i for i < n */
+typedef void mp_attn_score_fn(float *score, const float *q, const mp_attn_keys *k, int rows);
 
 /* acc[r] += sum over i < n, in order, of p[r][i] * v[first + i] */
 typedef void mp_attn_value_fn(float *acc, const float *p, const mp_attn_values *v, int rows);

@@ -26,6 +26,7 @@
 enum {
     SPAN_TOK = 2 * MP_TILE_TOK,
     BLOCK_ROWS = 64, BLOCK_TOK = 32, /* a block's rows at most, unless H/G alone is more; its tokens at most */
+    SHARES = 8,                      /* of a wave that a thread takes, about */
     SPLIT_ROWS = 1024,               /* rows that the slots of a wave have room for: 16K positions of a token with 32 heads */
 };
 
@@ -129,8 +130,9 @@ typedef struct part { /* positions [from, to) of the tile that starts at `first`
     scratch     *s;
     mp_kv_tile   tile;
     int64_t      from, to;
-    bool         own; /* keys and values are the batch's own: training */
+    bool         own;   /* keys and values are the batch's own: training */
     bool         f16;
+    const void  *ahead; /* keys of the next tile, or NULL */
 } part;
 
 /* When training: 16 positions of the batch's own k or v, from `pos` on, laid out like a group of keys or a panel's 16 positions. */
@@ -151,14 +153,16 @@ static void score_part(const attn *a, const part *p)
     int rows = (int)(p->b->n * a->per);
     int64_t first = (p->from - p->tile.first) & -(int64_t)MP_TILE_GROUP, n = (p->to - p->tile.first - first + MP_TILE_GROUP - 1) & -(int64_t)MP_TILE_GROUP;
     float *score = p->s->score + first;
-    const unsigned char *k = p->tile.k + (size_t)p->b->head * p->tile.k_head;
-    if (p->own)
-        for (int64_t i = 0; i < n; i += MP_TILE_GROUP)
-            a->k->attn_score_f32(score + i, p->s->q, pack_own(a, p, p->tile.first + first + i, true), rows, MP_TILE_GROUP, a->dim);
-    else if (p->f16)
-        a->k->attn_score_f16(score, p->s->q, k + (size_t)(first * a->dim) * 2, rows, n, a->dim);
-    else
-        a->k->attn_score_f32(score, p->s->q, k + (size_t)(first * a->dim) * 4, rows, n, a->dim);
+    size_t at = (size_t)(first * a->dim) * (p->f16 ? 2 : 4);
+    mp_attn_keys k = { p->tile.k + (size_t)p->b->head * p->tile.k_head + at, p->tile.v + (size_t)p->b->head * p->tile.v_head + at, n, a->dim };
+    if (!p->own) {
+        (p->f16 ? a->k->attn_score_f16 : a->k->attn_score_f32)(score, p->s->q, &k, rows);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += MP_TILE_GROUP) {
+        k = (mp_attn_keys){ pack_own(a, p, p->tile.first + first + i, true), NULL, MP_TILE_GROUP, a->dim };
+        a->k->attn_score_f32(score + i, p->s->q, &k, rows);
+    }
 }
 
 /* Values of positions [from, to) of the tile for tokens [t0, t1) of the block. */
@@ -168,7 +172,7 @@ static void value_part(const attn *a, const part *p, int64_t t0, int64_t t1, int
     float *acc = p->s->acc + t0 * a->per * a->dim;
     const float *w = p->s->score + t0 * a->per * MP_ATTN_STRIDE;
     int64_t first = from - p->tile.first, last = to - p->tile.first;
-    mp_attn_values v = { p->tile.v + (size_t)p->b->head * p->tile.v_head, MP_TILE_TOK, first, last - first, a->dim };
+    mp_attn_values v = { p->tile.v + (size_t)p->b->head * p->tile.v_head, t1 - t0 == p->b->n ? p->ahead : NULL, MP_TILE_TOK, first, last - first, a->dim };
     if (from >= to)
         return;
     if (!p->own) {
@@ -177,7 +181,7 @@ static void value_part(const attn *a, const part *p, int64_t t0, int64_t t1, int
     }
     for (int64_t group = first & -(int64_t)MP_TILE_GROUP; group < last; group += MP_TILE_GROUP) {
         int64_t lo = most(first, group), hi = least(last, group + MP_TILE_GROUP);
-        v = (mp_attn_values){ pack_own(a, p, p->tile.first + group, false), MP_TILE_GROUP, lo - group, hi - lo, a->dim };
+        v = (mp_attn_values){ pack_own(a, p, p->tile.first + group, false), NULL, MP_TILE_GROUP, lo - group, hi - lo, a->dim };
         a->k->attn_value_f32(acc, w + lo, &v, rows);
     }
 }
@@ -236,6 +240,14 @@ static void pack_q(const attn *a, const block *b, float *dst)
     }
 }
 
+static void tile_at(const attn *a, part *p, int64_t pos)
+{
+    const mp_segment *s = p->b->s;
+    p->tile = (mp_kv_tile){ .first = pos / MP_TILE_TOK * MP_TILE_TOK };
+    if (!p->own)
+        s->tile(s->kv, a->op->u.attn.layer, pos, &p->tile);
+}
+
 /* Leaves the span's result in s->acc and s->state. */
 static void span_block(const attn *a, const block *b, int64_t span, scratch *s)
 {
@@ -245,13 +257,15 @@ static void span_block(const attn *a, const block *b, int64_t span, scratch *s)
     memset(s->acc, 0, (size_t)(rows * a->dim) * sizeof(float));
     for (int64_t r = 0; r < rows; r++)
         s->state[r] = (row_state){ -INFINITY, 0.0f };
+    tile_at(a, &p, from);
     for (p.from = from; p.from < to; p.from = p.to) {
-        if (p.own)
-            p.tile = (mp_kv_tile){ .first = p.from / MP_TILE_TOK * MP_TILE_TOK };
-        else
-            b->s->tile(b->s->kv, a->op->u.attn.layer, p.from, &p.tile);
+        part next = p;
         p.to = least(p.tile.first + MP_TILE_TOK, to);
+        if (p.to < b->pos + b->n) /* also the next span's, which often is the same thread's */
+            tile_at(a, &next, p.to);
+        p.ahead = next.tile.k != p.tile.k ? next.tile.k + (size_t)b->head * next.tile.k_head : NULL;
         part_block(a, &p);
+        p.tile = next.tile;
     }
 }
 
@@ -301,18 +315,22 @@ static void whole_units(void *arg, int64_t first, int64_t last, int thread)
 
 /* ---- split ---- */
 
+/* Slots [first, last): spans of one unit follow each other, so that what a span asks for ahead is the next one's. */
 static void split_units(void *arg, int64_t first, int64_t last, int thread)
 {
     attn *a = arg;
+    scratch s = scratch_of(a, thread);
+    int64_t packed = -1;
     for (int64_t i = first; i < last; i++) {
         block b = block_of(a, i / a->wave);
         int64_t span = a->base + i % a->wave;
-        scratch s = scratch_of(a, thread);
         if (span >= b.spans)
             continue;
         s.acc = a->partial + i * a->rows * a->dim;
         s.state = a->partial_state + i * a->rows;
-        pack_q(a, &b, s.q);
+        if (packed != i / a->wave)
+            pack_q(a, &b, s.q);
+        packed = i / a->wave;
         span_block(a, &b, b.first_span + span, &s);
     }
 }
@@ -347,7 +365,8 @@ static void run_split(mp_dev_cpu *d, attn *a, int64_t spans)
     a->partial_state = (row_state *)(void *)(a->partial + a->split_rows * a->dim);
     a->total = a->partial_state + a->split_rows;
     for (a->base = 0; a->base < spans; a->base += a->wave) {
-        mp_cpu_for(d, a->units * a->wave, 1, split_units, a);
+        int64_t share = a->units * a->wave / (SHARES * mp_pool_threads(d->pool));
+        mp_cpu_for(d, a->units * a->wave, most(share, 1), split_units, a);
         mp_cpu_for(d, a->units * a->rows, 16, merge_rows, a);
     }
 }

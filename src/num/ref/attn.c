@@ -27,22 +27,13 @@ static float score_one(const float *q, int step, const void *k, int64_t at, int6
     return sum;
 }
 
-typedef struct score_in {
-    const float *q;
-    const void  *k;
-    int64_t      n, dim;
-    int          rows;
-} score_in;
-
-static void scores(float *score, const score_in *in, load_fn *load)
+static void scores(float *score, const float *q, const mp_attn_keys *k, int rows, load_fn *load)
 {
-    for (int r = 0; r < in->rows; r++) {
-        int block = r / MP_ATTN_ROWS * MP_ATTN_ROWS, step = in->rows - block < MP_ATTN_ROWS ? in->rows - block : MP_ATTN_ROWS;
-        const float *q = in->q + block * in->dim + r - block;
-        for (int64_t i = 0; i < in->n; i++) {
-            int64_t at = i / MP_ATTN_GROUP * MP_ATTN_GROUP * in->dim + i % MP_ATTN_GROUP;
-            score[r * MP_ATTN_STRIDE + i] = score_one(q, step, in->k, at, in->dim, load);
-        }
+    for (int r = 0; r < rows; r++) {
+        int block = r / MP_ATTN_ROWS * MP_ATTN_ROWS, step = rows - block < MP_ATTN_ROWS ? rows - block : MP_ATTN_ROWS;
+        const float *x = q + block * k->dim + r - block;
+        for (int64_t i = 0; i < k->n; i++)
+            score[r * MP_ATTN_STRIDE + i] = score_one(x, step, k->k, i / MP_ATTN_GROUP * MP_ATTN_GROUP * k->dim + i % MP_ATTN_GROUP, k->dim, load);
     }
 }
 
@@ -60,14 +51,14 @@ static void values(float *acc, const float *p, const mp_attn_values *v, int rows
     }
 }
 
-static void score_f16(float *score, const float *q, const void *k, int rows, int64_t n, int64_t dim)
+static void score_f16(float *score, const float *q, const mp_attn_keys *k, int rows)
 {
-    scores(score, &(score_in){ q, k, n, dim, rows }, load_f16);
+    scores(score, q, k, rows, load_f16);
 }
 
-static void score_f32(float *score, const float *q, const void *k, int rows, int64_t n, int64_t dim)
+static void score_f32(float *score, const float *q, const mp_attn_keys *k, int rows)
 {
-    scores(score, &(score_in){ q, k, n, dim, rows }, load_f32);
+    scores(score, q, k, rows, load_f32);
 }
 
 static void value_f16(float *acc, const float *p, const mp_attn_values *v, int rows)

@@ -55,33 +55,31 @@ MP_INLINE void score_tile(float *score, const score_in *in, int64_t at, int R, l
     }
 }
 
-MP_INLINE void scores(float *score, score_in in, int rows, int64_t n, load_fn *load)
+MP_INLINE void scores(float *score, const float *q, const mp_attn_keys *k, int rows, load_fn *load)
 {
-    const float *q = in.q;
-    for (int64_t i = 0; i < n; i += MP_ATTN_GROUP) {
+    for (int64_t i = 0; i < k->n; i += MP_ATTN_GROUP) {
         for (int r = 0; r < rows; r += ROWS) {
             int block = r / MP_ATTN_ROWS * MP_ATTN_ROWS;
+            score_in in = { q + block * k->dim + r - block, k->k, k->dim, rows - block < MP_ATTN_ROWS ? rows - block : MP_ATTN_ROWS };
             float *out = score + r * MP_ATTN_STRIDE + i;
-            in.step = rows - block < MP_ATTN_ROWS ? rows - block : MP_ATTN_ROWS;
-            in.q = q + block * in.dim + r - block;
             switch (rows - r) {
-            case 1: score_tile(out, &in, i * in.dim, 1, load); break;
-            case 2: score_tile(out, &in, i * in.dim, 2, load); break;
-            case 3: score_tile(out, &in, i * in.dim, 3, load); break;
-            default: score_tile(out, &in, i * in.dim, 4, load); break;
+            case 1: score_tile(out, &in, i * k->dim, 1, load); break;
+            case 2: score_tile(out, &in, i * k->dim, 2, load); break;
+            case 3: score_tile(out, &in, i * k->dim, 3, load); break;
+            default: score_tile(out, &in, i * k->dim, 4, load); break;
             }
         }
     }
 }
 
-static void score_f16(float *score, const float *q, const void *k, int rows, int64_t n, int64_t dim)
+static void score_f16(float *score, const float *q, const mp_attn_keys *k, int rows)
 {
-    scores(score, (score_in){ q, k, dim, 0 }, rows, n, load_f16);
+    scores(score, q, k, rows, load_f16);
 }
 
-static void score_f32(float *score, const float *q, const void *k, int rows, int64_t n, int64_t dim)
+static void score_f32(float *score, const float *q, const mp_attn_keys *k, int rows)
 {
-    scores(score, (score_in){ q, k, dim, 0 }, rows, n, load_f32);
+    scores(score, q, k, rows, load_f32);
 }
 
 /* ---- values ---- */
