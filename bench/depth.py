@@ -28,7 +28,7 @@ def llama_child(a):
     cp = L.llama_context_default_params()
     cp.n_ctx = a.depth + a.gen + 2
     cp.n_batch = cp.n_ubatch = 512
-    cp.n_threads = cp.n_threads_batch = a.threads
+    cp.n_threads, cp.n_threads_batch = a.threads, max(a.threads, 2 if a.cpu else 1)
     cp.flash_attn_type = a.flash
     ctx = L.llama_init_from_model(model, cp)
     if not ctx:
