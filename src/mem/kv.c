@@ -215,9 +215,9 @@ void mp_kv_tile_at(const mp_kv *kv, int layer, int64_t pos, mp_kv_tile *out) {
     const mp_kv_config *c = &pool->config;
     size_t element = mp_dtype_row_bytes(c->dtype, 1);
     assert(layer >= 0 && layer < c->layers && pos >= 0 && mp_kv_blocks_for(pos + 1) <= kv->held);
-    *out = (mp_kv_tile){.k_row = (size_t)c->k_dim * element, .v_row = (size_t)c->v_dim * element, .first = pos / MP_KV_BLOCK * MP_KV_BLOCK};
-    out->k_head = out->k_row * MP_KV_BLOCK;
-    out->v_head = out->v_row * MP_KV_BLOCK;
+    *out = (mp_kv_tile){.first = pos / MP_KV_BLOCK * MP_KV_BLOCK};
+    out->k_head = (size_t)c->k_dim * element * MP_KV_BLOCK;
+    out->v_head = (size_t)c->v_dim * element * MP_KV_BLOCK;
     unsigned char *block = block_at(pool, kv->table[pos / MP_KV_BLOCK]);
     if (!block) return;
     out->k = block + (size_t)layer * pool->layer_bytes;

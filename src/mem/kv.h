@@ -1,6 +1,6 @@
 /* Keys, values and (later) recurrent state of conversations: counted blocks of MP_KV_BLOCK positions, shared copy-on-write, read only through tiles.
  *
- *   block (256 positions):  layer 0: K[Hkv][256][Dk] V[Hkv][256][Dv] | layer 1: ... |
+ *   block (256 positions):  layer 0: K[Hkv][256 Dk] V[Hkv][256 Dv] | layer 1: ... |    inside of one head's K and V: dev/tile.h
  *   mp_kv                :  length + table of blocks
  *
  * A tile is one block of one layer: attention reduces tiles in position order, so results do not depend on how a prompt was cut. */

@@ -8,6 +8,7 @@
 #ifndef MP_NUM_KERN_H
 #define MP_NUM_KERN_H
 
+#include "num/attn.h"
 #include "num/dtype.h"
 
 enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_Q8_SUPER = 256, MP_DOT_TOK = 4, MP_MM_SCRATCH = 128 << 10 };
@@ -85,11 +86,9 @@ typedef struct mp_kern {
     void (*silu_mul)(float *dst, const float *gate, const float *up, int64_t n);           /* dst = silu(gate) * up */
     float (*exp_sum)(float *dst, const float *x, float max, int64_t n);                    /* dst = exp(x - max); returns the sum */
     void (*to_f16)(void *dst, const float *x, int64_t n);
-    /* One tile of attention: n keys or values, rows `stride` bytes apart, kv F16 or F32. */
-    void (*attn_dot_f16)(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim);
-    void (*attn_dot_f32)(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim);
-    void (*attn_acc_f16)(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim); /* acc += sum p[i] v[i] */
-    void (*attn_acc_f32)(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim);
+    /* Attention: `rows` queries over one head of a tile of keys or values (num/attn.h says how they lie). */
+    mp_attn_score_fn *attn_score_f16, *attn_score_f32;
+    mp_attn_value_fn *attn_value_f16, *attn_value_f32;
 
     /* Not for models: `rounds` of independent chains of the instruction that products of this arithmetic are made of (limits.h). Returns how many
      * operations that was, two for each multiply-add; sink[16] gets a result. NULL: this set has no instruction for it. */

@@ -12,10 +12,4 @@ typedef struct mp_dot_in {
     int                tok;
 } mp_dot_in;
 
-/* n keys or values of dim elements, rows `stride` bytes apart. */
-typedef struct mp_tile_in {
-    const char *rows;
-    size_t      stride;
-    int64_t     n, dim;
-} mp_tile_in;
 #endif

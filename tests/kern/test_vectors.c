@@ -1,4 +1,4 @@
-/* The kernels over floats: vectors and the quantization of activations bit for bit with the reference, attention against double. */
+/* The kernels over floats: vectors and the quantization of activations bit for bit with the reference. */
 #include "kern_data.h"
 
 static float *floats(guard *g, int64_t n)
@@ -229,82 +229,6 @@ TEST(reference_vectors_are_right)
         CHECK_NEAR(dst[i], (double)x[i] / (1 + exp(-(double)x[i])) * y[i], 2e-6);
 }
 
-/* ---- attention ---- */
-
-typedef struct attention {
-    guard  kv_at, q_at, p_at;
-    float *q, *p;
-    size_t stride;
-    int64_t n, dim;
-} attention;
-
-/* n rows of dim elements with a gap after each; the last row ends at the guard page. */
-static attention attention_open(int64_t n, int64_t dim, mp_dtype type)
-{
-    attention a = { .n = n, .dim = dim };
-    size_t row = mp_dtype_row_bytes(type, dim);
-    a.stride = row + 6 * (row > 0);
-    a.kv_at = guard_open(a.stride * (size_t)(n - 1) + row);
-    a.q = floats(&a.q_at, dim), a.p = floats(&a.p_at, n);
-    for (int64_t i = 0; i < n; i++)
-        row_fill(type, a.kv_at.p + a.stride * (size_t)i, dim, ROW_RANDOM);
-    fill(a.q, dim, ORDINARY), fill(a.p, n, ORDINARY);
-    return a;
-}
-
-static void check_scores(const mp_kern *k, const attention *a, mp_dtype type)
-{
-    guard  g;
-    float *got = floats(&g, a->n), *row = malloc((size_t)a->dim * sizeof *row);
-    (type == MP_F16 ? k->attn_dot_f16 : k->attn_dot_f32)(got, a->q, a->kv_at.p, a->stride, a->n, a->dim);
-    for (int64_t i = 0; i < a->n; i++) {
-        double want = 0, size = 0;
-        mp_kern_at(0)->dequant[type](row, a->kv_at.p + a->stride * (size_t)i, a->dim);
-        for (int64_t j = 0; j < a->dim; j++)
-            want += (double)row[j] * a->q[j], size += fabs((double)row[j] * a->q[j]);
-        /* at least 16 lanes of dim / 16 fused steps, then 4 folds */
-        expect(fabs(got[i] - want) <= ((double)a->dim / 16 + 5) * 0x1p-24 * size, k->name, "attn_dot", a->dim);
-    }
-    expect(guard_ok(&g), k->name, "attn_dot: guard", a->dim);
-    guard_close(&g), free(row);
-}
-
-/* Each element is one chain of fused steps in position order, so all instruction sets agree; the reference is checked against double. */
-static void check_sums(const mp_kern *k, const attention *a, mp_dtype type)
-{
-    guard  g, wg;
-    float *got = floats(&g, a->dim), *want = floats(&wg, a->dim), *row = malloc((size_t)a->dim * sizeof *row);
-    double *exact = calloc((size_t)a->dim, sizeof *exact), weight = 0;
-    for (int64_t j = 0; j < a->dim; j++)
-        exact[j] = got[j] = want[j] = rng_float();
-    (type == MP_F16 ? mp_kern_at(0)->attn_acc_f16 : mp_kern_at(0)->attn_acc_f32)(want, a->p, a->kv_at.p, a->stride, a->n, a->dim);
-    (type == MP_F16 ? k->attn_acc_f16 : k->attn_acc_f32)(got, a->p, a->kv_at.p, a->stride, a->n, a->dim);
-    expect(same(got, want, a->dim) && guard_ok(&g), k->name, "attn_acc", a->dim);
-    for (int64_t i = 0; i < a->n; i++) {
-        mp_kern_at(0)->dequant[type](row, a->kv_at.p + a->stride * (size_t)i, a->dim);
-        weight += fabs((double)a->p[i]);
-        for (int64_t j = 0; j < a->dim; j++)
-            exact[j] += (double)a->p[i] * row[j];
-    }
-    for (int64_t j = 0; j < a->dim; j++) /* values are at most 1 */
-        expect(fabs(want[j] - exact[j]) <= (double)(a->n + 1) * 0x1p-24 * (weight + 1), "ref", "attn_acc", a->dim);
-    guard_close(&g), guard_close(&wg), free(row), free(exact);
-}
-
-TEST(attention_tiles)
-{
-    static const int64_t dims[] = { 1, 7, 8, 15, 16, 31, 33, 63, 64, 65, 80, 96, 128, 192, 256, 576 }, counts[] = { 1, 2, 5, 64, 256 };
-    for (int i = 0; i < 16 * 5 * 2; i++) {
-        mp_dtype  type = i & 1 ? MP_F16 : MP_F32;
-        attention a = attention_open(counts[i / 2 % 5], dims[i / 10], type);
-        for (int isa = 0; mp_kern_at(isa); isa++) {
-            check_scores(mp_kern_at(isa), &a, type);
-            check_sums(mp_kern_at(isa), &a, type);
-        }
-        guard_close(&a.kv_at), guard_close(&a.q_at), guard_close(&a.p_at);
-    }
-}
-
 int main(void)
 {
     RUN(activations_quantize_to_the_same_bits);
@@ -312,6 +236,5 @@ int main(void)
     RUN(vectors_match_bit_for_bit);
     RUN(exp_matches_bit_for_bit);
     RUN(reference_vectors_are_right);
-    RUN(attention_tiles);
     return test_done();
 }

@@ -5,7 +5,7 @@
 
 #include "mem/kv.h"
 
-enum { LAYERS = 3, HEADS = 2, K_DIM = 8, V_DIM = 4 };
+enum { LAYERS = 3, HEADS = 2, K_DIM = 8, V_DIM = 36 /* a whole panel and a narrow one */ };
 
 static mp_kv_config config_of(uint32_t blocks, mp_dtype dtype) {
     return (mp_kv_config){.layers = LAYERS, .heads = HEADS, .k_dim = K_DIM, .v_dim = V_DIM, .dtype = dtype, .blocks = blocks};
@@ -21,14 +21,20 @@ static int touch(const mp_kv *kv, int64_t pos, int mark, bool write) {
     for (int layer = 0; layer < LAYERS; layer++) {
         mp_kv_tile t;
         mp_kv_tile_at(kv, layer, pos, &t);
-        size_t row = (size_t)(pos - t.first);
+        int64_t row = pos - t.first;
         for (int h = 0; h < HEADS; h++) {
-            float *k = (float *)(void *)(t.k + (size_t)h * t.k_head + row * t.k_row);
-            float *v = (float *)(void *)(t.v + (size_t)h * t.v_head + row * t.v_row);
-            for (int i = 0; write && i < K_DIM; i++) k[i] = value_of(layer, h, pos, i, mark);
-            for (int i = 0; write && i < V_DIM; i++) v[i] = -value_of(layer, h, pos, i, mark);
-            for (int i = 0; i < K_DIM; i++) wrong += k[i] != value_of(layer, h, pos, i, mark);
-            for (int i = 0; i < V_DIM; i++) wrong += v[i] != -value_of(layer, h, pos, i, mark);
+            float *k = (float *)(void *)(t.k + (size_t)h * t.k_head);
+            float *v = (float *)(void *)(t.v + (size_t)h * t.v_head);
+            for (int i = 0; i < K_DIM; i++) {
+                float *at = k + mp_tile_k_at(K_DIM, row, i), value = value_of(layer, h, pos, i, mark);
+                if (write) *at = value;
+                wrong += *at != value;
+            }
+            for (int i = 0; i < V_DIM; i++) {
+                float *at = v + mp_tile_v_at(V_DIM, MP_TILE_TOK, row, i), value = -value_of(layer, h, pos, i, mark);
+                if (write) *at = value;
+                wrong += *at != value;
+            }
         }
     }
     return wrong;
@@ -67,7 +73,7 @@ TEST(keeps_what_was_written) {
     mp_kv_tile t;
     mp_kv_tile_at(a, 1, 700, &t);
     CHECK_EQ(t.first, 512);
-    CHECK_EQ(t.k_row, K_DIM * 4);
+    CHECK_EQ(t.k_head, K_DIM * 4 * MP_KV_BLOCK);
     CHECK_EQ(t.v_head, V_DIM * 4 * MP_KV_BLOCK);
     CHECK_EQ(mp_kv_get_config(a)->heads, HEADS);
     mp_kv_close(&a);
@@ -210,7 +216,7 @@ TEST(dry_charges_the_same) {
         mp_kv_advance(y, 600);
         mp_kv_tile t;
         mp_kv_tile_at(y, 0, 599, &t);
-        CHECK(t.k == NULL && t.v == NULL && t.k_row > 0);
+        CHECK(t.k == NULL && t.v == NULL && t.k_head > 0);
         CHECK_EQ(mp_ledger_get(wet, MP_TIER_RAM, MP_OWN_KV).used_bytes, mp_ledger_get(dry, MP_TIER_RAM, MP_OWN_KV).used_bytes);
         CHECK(mp_ledger_used(dry, MP_TIER_RAM) >= mp_kv_block_bytes(&c) * c.blocks);
         mp_kv_close(&x);

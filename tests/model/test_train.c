@@ -86,10 +86,11 @@ static void check_direction(mp_model *m, mp_tape *tape, mp_tensor *w, const char
     float h = 3e-3f;
     double numeric = (4 * slope(m, tape, w, start, d, h) - slope(m, tape, w, start, d, 2 * h)) / 3;
     double scale = fmax(fabs(analytic), fabs(numeric));
-    /* float32 losses near 6 are told apart to about 5e-7, over 2h that is 8e-5 at worst */
-    if (!(fabs(analytic - numeric) <= 0.01 * scale + 2e-4))
+    /* float32 losses near 6 are told apart to about 5e-7: 1.2e-4 at worst over both steps, and about as much for the roundings on the way to the loss. (An
+     * expert's gate of 2.86e-3 measured 2.62e-3 with h = 3e-3, 2.97e-3 with 6e-3, 2.861e-3 with 1e-2.) */
+    if (!(fabs(analytic - numeric) <= 0.01 * scale + 3e-4))
         fprintf(stderr, "%s: analytic %.6g, numeric %.6g\n", name, analytic, numeric);
-    CHECK(fabs(analytic - numeric) <= 0.01 * scale + 2e-4);
+    CHECK(fabs(analytic - numeric) <= 0.01 * scale + 3e-4);
     free(d);
     free(start);
 }

@@ -109,7 +109,7 @@ TEST(tables_of_kernels)
         for (int type = 0; type < MP_DTYPE_COUNT; type++)
             CHECK(mp_kern_has_mm(k, (mp_dtype)type) == (type != MP_I32) && (k->dequant[type] != NULL) == (type != MP_I32));
         CHECK(k->quantize_q8 && k->sum_sq && k->max && k->scale_mul && k->add && k->axpy && k->silu_mul && k->exp_sum && k->to_f16);
-        CHECK(k->attn_dot_f16 && k->attn_dot_f32 && k->attn_acc_f16 && k->attn_acc_f32);
+        CHECK(k->attn_score_f16 && k->attn_score_f32 && k->attn_value_f16 && k->attn_value_f32);
     }
     CHECK(mp_kern_get(NULL) == mp_kern_at(count - 1));
     printf("  tables here: %d, best %s\n", count, mp_kern_get(NULL)->name);

@@ -61,6 +61,7 @@ static size_t cpu_scratch(const mp_dev *dev, const mp_op *op)
     switch (op->kind) {
     case MP_OP_LINEAR: return mp_cpu_linear_scratch(d, op);
     case MP_OP_EXPERTS: return mp_cpu_experts_scratch(d, op);
+    case MP_OP_ATTN: return mp_cpu_attn_scratch(d, op);
     default: return 0;
     }
 }

@@ -29,6 +29,7 @@ mp_err mp_cpu_xent(mp_dev_cpu *d, const mp_op *op);
 /* Scratch of the ops that need some (0 otherwise). */
 size_t mp_cpu_linear_scratch(const mp_dev_cpu *d, const mp_op *op);
 size_t mp_cpu_experts_scratch(const mp_dev_cpu *d, const mp_op *op);
+size_t mp_cpu_attn_scratch(const mp_dev_cpu *d, const mp_op *op);
 
 static inline void *mp_row(const mp_tensor *t, int64_t row) /* row of a contiguous tensor seen as [rows, cols] */
 {

@@ -1,8 +1,8 @@
-/* Kernels over floats: conversions, exp, vectors and attention tiles.
+/* Kernels over floats: conversions, exp, vectors.
  *
  * Sums run in 16 lanes (lane j adds elements j, j + 16, ...) that are folded 8, 4, 2, 1 at the end. sum_sq, max and exp_sum keep that order
  * in every instruction set, and the element-wise ones round the same way everywhere, so all of those give the same bits on every machine.
- * Products of float rows (dot, attn_dot) are free to use more lanes elsewhere.
+ * Products of float rows (dot) are free to use more lanes elsewhere.
  */
 #include "num/ref/ref.h"
 
@@ -208,41 +208,6 @@ static float exp_sum(float *dst, const float *x, float largest, int64_t n)
     return fold(lane);
 }
 
-/* ---- attention ---- */
-
-static void attn_dot_f16(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
-{
-    for (int64_t i = 0; i < n; i++)
-        score[i] = dot_one((const char *)k + (size_t)i * stride, q, dim, load_f16);
-}
-
-static void attn_dot_f32(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
-{
-    for (int64_t i = 0; i < n; i++)
-        score[i] = dot_one((const char *)k + (size_t)i * stride, q, dim, load_f32);
-}
-
-static void accumulate(float *acc, float p, const void *v, int64_t dim, load_fn *load)
-{
-    for (int64_t j = 0; j < dim; j++) {
-        float value;
-        load(&value, v, j, 1);
-        acc[j] = fmaf(p, value, acc[j]);
-    }
-}
-
-static void attn_acc_f16(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
-{
-    for (int64_t i = 0; i < n; i++)
-        accumulate(acc, p[i], (const char *)v + (size_t)i * stride, dim, load_f16);
-}
-
-static void attn_acc_f32(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
-{
-    for (int64_t i = 0; i < n; i++)
-        accumulate(acc, p[i], (const char *)v + (size_t)i * stride, dim, load_f32);
-}
-
 void mp_ref_init_float(mp_kern *k)
 {
     k->dequant[MP_F32] = dequant_f32;
@@ -259,8 +224,4 @@ void mp_ref_init_float(mp_kern *k)
     k->silu_mul = silu_mul;
     k->exp_sum = exp_sum;
     k->to_f16 = to_f16;
-    k->attn_dot_f16 = attn_dot_f16;
-    k->attn_dot_f32 = attn_dot_f32;
-    k->attn_acc_f16 = attn_acc_f16;
-    k->attn_acc_f32 = attn_acc_f32;
 }

@@ -77,5 +77,6 @@ void mp_kern_init_ref(mp_kern *k)
     mp_ref_init_ternary(k);
     mp_ref_init_mxfp4(k);
     mp_ref_init_float(k);
+    mp_ref_init_attn(k);
     mp_ref_init_q8(k);
 }

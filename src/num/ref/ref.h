@@ -36,6 +36,7 @@ void mp_ref_init_iq4(mp_kern *k);     /* IQ4_NL IQ4_XS */
 void mp_ref_init_ternary(mp_kern *k); /* TQ1_0 TQ2_0 */
 void mp_ref_init_mxfp4(mp_kern *k);
 void mp_ref_init_float(mp_kern *k);   /* F32 F16 BF16, and all vectors of floats */
+void mp_ref_init_attn(mp_kern *k);    /* attention over F16 and F32 */
 void mp_ref_init_q8(mp_kern *k);      /* activations */
 
 void mp_kern_init_ref(mp_kern *k);

@@ -1,4 +1,4 @@
-/* Rows of F32, F16 and BF16: products, decoding, and attention tiles over keys and values of F32 and F16. */
+/* Rows of F32, F16 and BF16: products and decoding. */
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
@@ -97,60 +97,6 @@ MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
 static void dequant_f16(float *dst, const void *src, int64_t n) { decode(dst, src, n, load_f16); }
 static void dequant_bf16(float *dst, const void *src, int64_t n) { decode(dst, src, n, load_bf16); }
 
-MP_INLINE void scores(float *score, const float *q, const mp_tile_in *k, load_fn *load)
-{
-    for (int64_t i = 0; i < k->n; i++)
-        dot_tok(score + i, &(mp_dot_in){ k->rows + (size_t)i * k->stride, (const void *[]){ q }, k->dim, 1 }, 1, load);
-}
-
-static void attn_dot_f16(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
-{
-    scores(score, q, &(mp_tile_in){ k, stride, n, dim }, load_f16);
-}
-
-static void attn_dot_f32(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
-{
-    scores(score, q, &(mp_tile_in){ k, stride, n, dim }, load_f32);
-}
-
-/* dim <= 32 elements of acc stay in registers while all n values pass, in order. */
-MP_INLINE void acc_32(float *acc, const float *p, const mp_tile_in *v, int64_t dim, load_fn *load)
-{
-    const char *row = v->rows;
-    __m256 sum[4];
-    MP_UNROLL
-    for (int u = 0; u < 4; u++)
-        sum[u] = mp_get_256(acc + 8 * u, dim - 8 * u);
-    for (int64_t i = 0; i < v->n; i++, row += v->stride) {
-        const __m256 weight = _mm256_set1_ps(p[i]);
-        MP_UNROLL
-        for (int u = 0; u < 4; u++)
-            sum[u] = _mm256_fmadd_ps(weight, load(row, 8 * u, dim - 8 * u), sum[u]);
-    }
-    MP_UNROLL
-    for (int u = 0; u < 4; u++)
-        mp_put_256(acc + 8 * u, dim - 8 * u, sum[u]);
-}
-
-/* `bytes` is the size of an element; whole parts of 32 are called with a constant, so that only the last one checks its end. */
-MP_INLINE void accumulate(float *acc, const float *p, mp_tile_in v, int bytes, load_fn *load)
-{
-    for (; v.dim >= 32; v.dim -= 32, acc += 32, v.rows += 32 * bytes)
-        acc_32(acc, p, &v, 32, load);
-    if (v.dim > 0)
-        acc_32(acc, p, &v, v.dim, load);
-}
-
-static void attn_acc_f16(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
-{
-    accumulate(acc, p, (mp_tile_in){ v, stride, n, dim }, 2, load_f16);
-}
-
-static void attn_acc_f32(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
-{
-    accumulate(acc, p, (mp_tile_in){ v, stride, n, dim }, 4, load_f32);
-}
-
 void mp_avx2_init_float(mp_kern *k)
 {
     k->dequant[MP_F16] = dequant_f16;
@@ -158,8 +104,4 @@ void mp_avx2_init_float(mp_kern *k)
     k->dot[MP_F32] = dot_f32;
     k->dot[MP_F16] = dot_f16;
     k->dot[MP_BF16] = dot_bf16;
-    k->attn_dot_f16 = attn_dot_f16;
-    k->attn_dot_f32 = attn_dot_f32;
-    k->attn_acc_f16 = attn_acc_f16;
-    k->attn_acc_f32 = attn_acc_f32;
 }

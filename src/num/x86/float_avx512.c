@@ -1,4 +1,4 @@
-/* Rows of F32, F16 and BF16: products, decoding, and attention tiles over keys and values of F32 and F16. */
+/* Rows of F32, F16 and BF16: products and decoding. */
 #include "num/x86/simd_avx512.h"
 #include "num/x86/x86.h"
 
@@ -66,63 +66,8 @@ MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
 static void dequant_f16(float *dst, const void *src, int64_t n) { decode(dst, src, n, load_f16); }
 static void dequant_bf16(float *dst, const void *src, int64_t n) { decode(dst, src, n, load_bf16); }
 
-MP_INLINE void scores(float *score, const float *q, const mp_tile_in *k, load_fn *load)
-{
-    for (int64_t i = 0; i < k->n; i++)
-        dot_tok(score + i, &(mp_dot_in){ k->rows + (size_t)i * k->stride, (const void *[]){ q }, k->dim, 1 }, 1, load);
-}
-
-static void attn_dot_f16(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
-{
-    scores(score, q, &(mp_tile_in){ k, stride, n, dim }, load_f16);
-}
-
-static void attn_dot_f32(float *score, const float *q, const void *k, size_t stride, int64_t n, int64_t dim)
-{
-    scores(score, q, &(mp_tile_in){ k, stride, n, dim }, load_f32);
-}
-
-/* Elements [at, at + 64) of acc stay in registers while all n values pass, in order. */
-MP_INLINE void acc_64(float *acc, const float *p, const mp_tile_in *v, int64_t at, load_fn *load)
-{
-    const char *row = v->rows;
-    __mmask16 m[4];
-    __m512 sum[4];
-    MP_UNROLL
-    for (int u = 0; u < 4; u++) {
-        int64_t left = v->dim - at - 16 * u;
-        m[u] = mp_mask_512(left > 0 ? left : 0);
-        sum[u] = _mm512_maskz_loadu_ps(m[u], acc + at + 16 * u);
-    }
-    for (int64_t i = 0; i < v->n; i++, row += v->stride) {
-        const __m512 weight = _mm512_set1_ps(p[i]);
-        MP_UNROLL
-        for (int u = 0; u < 4; u++)
-            sum[u] = _mm512_fmadd_ps(weight, load(row, at + 16 * u, m[u]), sum[u]);
-    }
-    MP_UNROLL
-    for (int u = 0; u < 4; u++)
-        _mm512_mask_storeu_ps(acc + at + 16 * u, m[u], sum[u]);
-}
-
-static void attn_acc_f16(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
-{
-    for (int64_t at = 0; at < dim; at += 64)
-        acc_64(acc, p, &(mp_tile_in){ v, stride, n, dim }, at, load_f16);
-}
-
-static void attn_acc_f32(float *acc, const float *p, const void *v, size_t stride, int64_t n, int64_t dim)
-{
-    for (int64_t at = 0; at < dim; at += 64)
-        acc_64(acc, p, &(mp_tile_in){ v, stride, n, dim }, at, load_f32);
-}
-
 void mp_avx512_init_float(mp_kern *k)
 {
     k->dequant[MP_F16] = dequant_f16;
     k->dequant[MP_BF16] = dequant_bf16;
-    k->attn_dot_f16 = attn_dot_f16;
-    k->attn_dot_f32 = attn_dot_f32;
-    k->attn_acc_f16 = attn_acc_f16;
-    k->attn_acc_f32 = attn_acc_f32;
 }

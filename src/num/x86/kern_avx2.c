@@ -9,5 +9,6 @@ void mp_kern_init_avx2(mp_kern *k)
     mp_avx2_init_rest(k);
     mp_avx2_init_float(k);
     mp_avx2_init_vector(k);
+    mp_avx2_init_attn(k);
     mp_avx2_init_peak(k);
 }
