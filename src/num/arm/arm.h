@@ -12,4 +12,5 @@ void mp_kern_init_dotprod(mp_kern *k);
 /* Parts of them, one per file. */
 void mp_neon_init_float(mp_kern *k);  /* products and decoding of F16 BF16 F32 */
 void mp_neon_init_vector(mp_kern *k); /* float vectors, activations to int8 */
+void mp_neon_init_attn(mp_kern *k);   /* attention over F16 and F32 */
 #endif

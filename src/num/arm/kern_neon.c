@@ -7,4 +7,5 @@ void mp_kern_init_neon(mp_kern *k)
     set_quantized(k);
     mp_neon_init_float(k);
     mp_neon_init_vector(k);
+    mp_neon_init_attn(k);
 }
