@@ -159,25 +159,35 @@ static int64_t pieces(int64_t rows, int64_t grain)
     return (rows + grain - 1) / grain;
 }
 
+/* The rows [from, to) of one job that pieces [first, last) begin with; returns the pieces that come after them. */
+static int64_t rows_of_pieces(const experts *e, int64_t all, int64_t first, int64_t last, int64_t rows[2])
+{
+    int64_t per = pieces(all, e->grain), end = least(last, (first / per + 1) * per);
+    rows[0] = first % per * e->grain;
+    rows[1] = least(rows[0] + (end - first) * e->grain, all);
+    return end;
+}
+
 static void up_pieces(void *arg, int64_t first, int64_t last, int thread)
 {
     const experts *e = arg;
-    int64_t per = pieces(e->ff, e->grain);
-    for (int64_t i = first; i < last; i++) {
-        const mp_expert_job *job = &e->op->u.experts.jobs[i / per];
-        int64_t from = i % per * e->grain, to = least(from + e->grain, e->ff), rows = chunk_rows(job);
-        for (int64_t r = from; r < to; r += rows)
-            up_chunk(e, job, r, least(r + rows, to), thread);
+    while (first < last) {
+        const mp_expert_job *job = &e->op->u.experts.jobs[first / pieces(e->ff, e->grain)];
+        int64_t rows[2], chunk = chunk_rows(job);
+        first = rows_of_pieces(e, e->ff, first, last, rows);
+        for (int64_t r = rows[0]; r < rows[1]; r += chunk)
+            up_chunk(e, job, r, least(r + chunk, rows[1]), thread);
     }
 }
 
 static void down_pieces(void *arg, int64_t first, int64_t last, int thread)
 {
     const experts *e = arg;
-    int64_t per = pieces(e->width, e->grain);
-    for (int64_t i = first; i < last; i++) {
-        int64_t from = i % per * e->grain;
-        down_piece(e, &e->op->u.experts.jobs[i / per], from, least(from + e->grain, e->width), thread);
+    while (first < last) {
+        const mp_expert_job *job = &e->op->u.experts.jobs[first / pieces(e->width, e->grain)];
+        int64_t rows[2];
+        first = rows_of_pieces(e, e->width, first, last, rows);
+        down_piece(e, job, rows[0], rows[1], thread);
     }
 }
 
