@@ -40,7 +40,9 @@ void   mp_file_drop_cache(const mp_file *file, uint64_t offset, uint64_t bytes);
 
 /* ---- memory ---- */
 void  mp_os_trim(void); /* gives what free() kept back to the system, where the C library can (glibc) */
-void *mp_os_map(size_t bytes, bool huge); /* anonymous, zero; 2 MiB aligned when huge; NULL when refused */
+void *mp_os_map(size_t bytes, bool huge); /* anonymous, zero; NULL when refused. huge: 2 MiB aligned, and spread over the nodes of memory */
+/* The nodes that a list of the kernel's names ("0-1,4"), as bits; those from 64 on are left out. */
+uint64_t mp_os_node_mask(const char *list);
 void  mp_os_unmap(void *p, size_t bytes);
 bool  mp_os_populate(void *p, size_t bytes); /* touches every page for writing; false when the system refuses */
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "num/kern.h"
+
 static void key_of(const char *arch, const char *name, char out[160])
 {
     snprintf(out, 160, "%s.%s", arch, name);
@@ -165,6 +167,15 @@ static mp_err read_experts(const mp_gguf *g, const char *arch, mp_config *c)
     return MP_OK;
 }
 
+static mp_err check_widths(const mp_config *c)
+{
+    int most = c->heads * c->head_dim;
+    const int widths[] = { c->width, c->ff, c->expert_ff, c->shared_ff };
+    for (int i = 0; i < 4; i++)
+        most = widths[i] > most ? widths[i] : most;
+    return most <= MP_MM_COLS ? MP_OK : mp_fail(MP_E_MODEL, "the model has rows of %d weights; moped multiplies with %d at most", most, MP_MM_COLS);
+}
+
 mp_err mp_config_read(const mp_gguf *g, const char *arch, mp_config *out)
 {
     double eps = 0, scale = 0;
@@ -202,6 +213,8 @@ mp_err mp_config_read(const mp_gguf *g, const char *arch, mp_config *out)
         return mp_fail(MP_E_MODEL, "the file has no usable tensor 'token_embd.weight'");
     c.vocab = (int)embd->shape[0];
     err = read_experts(g, arch, &c);
+    if (!err)
+        err = check_widths(&c);
     if (!err)
         *out = c;
     return err;

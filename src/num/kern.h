@@ -11,7 +11,7 @@
 #include "num/attn.h"
 #include "num/dtype.h"
 
-enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_Q8_SUPER = 256, MP_DOT_TOK = 4, MP_MM_SCRATCH = 128 << 10 };
+enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_Q8_SUPER = 256, MP_DOT_TOK = 4, MP_MM_SCRATCH = 128 << 10, MP_MM_COLS = 74752 /* the longest row of a product: a token's mp_q8 fit the scratch */ };
 
 /* 256 activations of one token, quantized: x[i] ~ d[i/16] * q[i]; what is past the row's end is 0.
  *
@@ -34,7 +34,7 @@ static inline size_t mp_q8_bytes(int64_t n) /* of one token, a multiple of 64 */
     return (size_t)((n + MP_Q8_SUPER - 1) / MP_Q8_SUPER) * sizeof(mp_q8);
 }
 
-/* out[t][r] = row r of w . x_t, for `rows` rows of n weights and tok tokens; n is a multiple of the type's block. */
+/* out[t][r] = row r of w . x_t, for `rows` rows of n weights and tok tokens; n is a multiple of the type's block, at most MP_MM_COLS. */
 typedef struct mp_mm {
     const void    *w;
     size_t         row_bytes;

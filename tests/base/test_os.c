@@ -285,10 +285,22 @@ TEST(cgroup_garbage) {
     CHECK_EQ(cgroup_of("junk").limit_bytes, 12);
 }
 
+TEST(lists_of_nodes)
+{
+    CHECK_EQ(mp_os_node_mask(""), 0);
+    CHECK_EQ(mp_os_node_mask("0"), 1);
+    CHECK_EQ(mp_os_node_mask("0-1"), 3);
+    CHECK_EQ(mp_os_node_mask("0,2-4,63"), 1ull | 7ull << 2 | 1ull << 63);
+    CHECK_EQ(mp_os_node_mask("62-70"), 3ull << 62);
+    CHECK_EQ(mp_os_node_mask("1\n"), 2);
+    CHECK_EQ(mp_os_node_mask("none"), 0);
+}
+
 int main(void) {
     const char *tmp = getenv("TMPDIR");
     snprintf(folder, sizeof folder, "%s/moped-os-XXXXXX", tmp ? tmp : "/tmp");
     if (!mkdtemp(folder)) return 1;
+    RUN(lists_of_nodes);
     RUN(read_exactly);
     RUN(a_file_that_shrinks);
     RUN(what_is_no_file);

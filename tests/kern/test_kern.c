@@ -146,7 +146,16 @@ static void dot_check(const mp_kern *k, const dot_case *c)
         expect(same(few, one, tok) && guard_ok(&g), k->name, "dot: a token's result depends on its company", name, c->n);
         guard_close(&g);
     }
-    guard_close(&x), guard_close(&ref);
+    size_t   bytes = mp_dtype_row_bytes(c->type, c->n);
+    guard    odd = guard_open(bytes + 1);
+    dot_case moved = *c;
+    float    all[TOKENS], first;
+    memcpy(odd.p, c->row.p, bytes);
+    moved.row = odd;
+    dot(k, &moved, all, x.p, stride, TOKENS);
+    dot(k, &moved, &first, x.p, stride, -1);
+    expect(same(all, one, TOKENS) && same(&first, one, 1), k->name, "dot at another address", name, c->n);
+    guard_close(&x), guard_close(&ref), guard_close(&odd);
 }
 
 TEST(products_match_the_reference)

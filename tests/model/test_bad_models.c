@@ -96,6 +96,7 @@ TEST(numbers_that_contradict_each_other)
         { "llama", "llama.embedding_length", 0, "'llama.embedding_length' is 0" },
         { "llama", "llama.embedding_length", 1 << 30, "head size of 268435456" },
         { "qwen3", "qwen3.embedding_length", 1 << 30, "not plausible" },
+        { "qwen3", "qwen3.feed_forward_length", 80000, "rows of 80000 weights" },
         { "llama", "llama.feed_forward_length", 63, "'blk.0.ffn_gate.weight' has the shape" },
         { "llama", "llama.block_count", 0, "'llama.block_count' is 0" },
         { "llama", "llama.block_count", 3, "no tensor 'blk.2." },

@@ -208,7 +208,7 @@ static void block(const mp_mm *m, const mp_mm512 *how, int64_t r, int64_t first,
 
 void mp_mm_512(const mp_mm *m, const mp_mm512 *how)
 {
-    assert(mp_q8_bytes(m->n) <= MP_MM_SCRATCH);
+    assert(m->n <= MP_MM_COLS && mp_q8_bytes(MP_MM_COLS) <= MP_MM_SCRATCH);
     if (m->tok == 1) {
         one_token(m, how);
         return;
