@@ -495,7 +495,7 @@ def llama_version():
 
 
 def said_command(a):
-    more = "".join([f" --file {c}={os.path.basename(p)}" for c, p in a.file.items()] + [" --apart"] * a.apart + [f" --maps {','.join(a.maps)}"] * bool(a.maps))
+    more = "".join([f" --file {c}={os.path.basename(p)}" for c, p in a.file.items()] + [" --apart"] * a.apart + ([f" --maps {','.join(a.maps)}"] if a.maps else []))
     return f"bench/kernels.py --cells '{a.cells}' --items {','.join(a.items)} --threads {a.threads} --pairs {a.pairs}{more}"
 
 
