@@ -10,139 +10,9 @@
  * before them, which are computed once and kept. Public interface only. */
 #include <moped.h>
 
-#include <immintrin.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* ---- the machine's limits ---- */
-
-enum { MEMORY_BYTES = 1 << 30, CHUNK_BYTES = 4 << 20, CHUNKS = MEMORY_BYTES / CHUNK_BYTES, PASSES = 15, AHEAD = 4096, LINE = 64, CHAINS = 12, STEPS = 1 << 16, THREADS_MAX = 256 };
-
-typedef uint64_t lanes __attribute__((vector_size(64), may_alias));
-
-/* Threads take chunks of work until there are none; the best of all passes counts, since neighbours can only make it slower. */
-typedef struct race {
-    const unsigned char *memory;
-    double (*work)(struct race *, int chunk); /* returns bytes or operations */
-    atomic_int           next;
-    pthread_barrier_t    together;
-    atomic_ullong        sink;
-    double               done[THREADS_MAX], best;
-    int                  threads;
-} race;
-
-/* Asks 4 KiB ahead: the processor's own prefetcher stops at each small page, and moped's kernels ask too. */
-static double read_chunk(race *r, int chunk) {
-    const lanes *p = (const lanes *)(const void *)(r->memory + (size_t)chunk * CHUNK_BYTES), *end = p + CHUNK_BYTES / sizeof *p;
-    lanes a = {0}, b = {0}, c = {0}, d = {0};
-    for (; p < end; p += 4) {
-        for (int k = 0; k < 4; k++) __builtin_prefetch((const char *)p + AHEAD + k * LINE);
-        a += p[0];
-        b += p[1];
-        c += p[2];
-        d += p[3];
-    }
-    a += b + c + d;
-    r->sink += a[0] + a[1] + a[2] + a[3] + a[4] + a[5] + a[6] + a[7];
-    return CHUNK_BYTES;
-}
-
-/* CHAINS independent accumulators hide the latency; the empty asm keeps them in registers and apart. */
-#define PEAK(name, type, operand, x0, a0, step, ops)                          \
-    static double name(race *r, int chunk) {                                  \
-        type a[CHAINS];                                                       \
-        operand x = x0;                                                       \
-        (void)chunk;                                                          \
-        for (int j = 0; j < CHAINS; j++) a[j] = a0;                           \
-        for (int i = 0; i < STEPS; i++) {                                     \
-            _Pragma("GCC unroll 12") for (int j = 0; j < CHAINS; j++) {       \
-                a[j] = step;                                                  \
-                __asm__ volatile("" : "+v"(a[j]));                            \
-            }                                                                 \
-        }                                                                     \
-        for (int j = 0; j < CHAINS; j++) r->sink += ((const unsigned char *)&a[j])[0]; \
-        return (double)(ops) * CHAINS * STEPS;                                \
-    }
-#if defined(__AVX512F__)
-PEAK(peak_f32, __m512, __m512, _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_fmadd_ps(x, x, a[j]), 32)
-#elif defined(__FMA__)
-PEAK(peak_f32, __m256, __m256, _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_fmadd_ps(x, x, a[j]), 16)
-#endif
-#if defined(__AVX512VNNI__)
-PEAK(peak_int8, __m512i, __m512i, _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_dpbusd_epi32(a[j], x, x), 128)
-#endif
-#if defined(__AVX512BF16__)
-PEAK(peak_bf16, __m512, __m512bh, (__m512bh)_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_dpbf16_ps(a[j], x, x), 64)
-#endif
-
-typedef struct runner {
-    race *race;
-    int   i;
-} runner;
-
-static void *run(void *arg) {
-    race *r = ((runner *)arg)->race;
-    int i = ((runner *)arg)->i;
-    for (int pass = 0; pass < PASSES; pass++) {
-        pthread_barrier_wait(&r->together);
-        double start = now(), sum = 0;
-        for (int c; (c = atomic_fetch_add(&r->next, 1)) < CHUNKS;) sum += r->work(r, c);
-        r->done[i] = sum;
-        pthread_barrier_wait(&r->together);
-        if (i) continue;
-        double took = now() - start, all = 0;
-        for (int t = 0; t < r->threads; t++) all += r->done[t];
-        if (all / took > r->best) r->best = all / took;
-        r->next = 0;
-    }
-    return NULL;
-}
-
-static double limit(double (*work)(race *, int), const unsigned char *memory, int threads) {
-    static race r;
-    runner who[THREADS_MAX];
-    pthread_t t[THREADS_MAX];
-    r = (race){.memory = memory, .work = work, .threads = threads};
-    pthread_barrier_init(&r.together, NULL, (unsigned)threads);
-    for (int i = 0; i < threads; i++) {
-        who[i] = (runner){&r, i};
-        if (pthread_create(&t[i], NULL, run, &who[i])) exit(1);
-    }
-    for (int i = 0; i < threads; i++) pthread_join(t[i], NULL);
-    pthread_barrier_destroy(&r.together);
-    return r.best;
-}
-
-static int limits(int threads) {
-    unsigned char *memory = mmap(NULL, MEMORY_BYTES + AHEAD, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) return perror("memory"), 1;
-    madvise(memory, MEMORY_BYTES, MADV_HUGEPAGE);
-    memset(memory, 1, MEMORY_BYTES);
-    printf("{\"threads\": %d, \"read_bps\": %.4g", threads, limit(read_chunk, memory, threads));
-    munmap(memory, MEMORY_BYTES + AHEAD);
-#if defined(__FMA__)
-    printf(", \"f32_ops\": %.4g", limit(peak_f32, NULL, threads));
-#endif
-#if defined(__AVX512VNNI__)
-    printf(", \"int8_ops\": %.4g", limit(peak_int8, NULL, threads));
-#endif
-#if defined(__AVX512BF16__)
-    printf(", \"bf16_ops\": %.4g", limit(peak_bf16, NULL, threads));
-#endif
-    printf("}\n");
-    return 0;
-}
 
 static int failed(const char *what) {
     fprintf(stderr, "%s: %s\n", what, moped_error());
@@ -219,10 +89,22 @@ static int take_turns(moped_model *model, int context) {
     return code;
 }
 
+/* The library measures it; small machines' noise is the caller's matter. */
+static int limits(int threads) {
+    moped_limits l;
+    if (moped_measure_limits(&(moped_limits_options){.threads = threads, .bytes = 1ull << 30}, &l)) return failed("limits");
+    printf("{\"threads\": %d, \"read_bps\": %.4g", l.threads, l.read_bps);
+    const char *names[MOPED_ARITH_COUNT] = {[MOPED_ARITH_INT8] = "int8_ops", [MOPED_ARITH_BF16] = "bf16_ops", [MOPED_ARITH_F32] = "f32_ops"};
+    for (int i = 0; i < MOPED_ARITH_COUNT; i++)
+        if (names[i] && l.ops[i] > 0) printf(", \"%s\": %.4g", names[i], l.ops[i]);
+    printf("}\n");
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc == 3 && !strcmp(argv[1], "limits")) {
         int threads = atoi(argv[2]);
-        return threads > 0 && threads <= THREADS_MAX ? limits(threads) : 2;
+        return threads > 0 ? limits(threads) : 2;
     }
     if (argc == 4 && !strcmp(argv[1], "shape")) return shape(argv[2], argv[3]);
     if (argc != 4) return fprintf(stderr, "turns limits THREADS, or turns MODEL THREADS CONTEXT\n"), 2;
