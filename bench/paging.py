@@ -68,8 +68,8 @@ class Bench:
             raise RuntimeError(f"{self.shown(words)} left with {done.returncode}: {done.stderr.strip()[-300:]}")
         return json.loads(done.stdout), dict(re.findall(r"(\w+)=(\S+)", done.stderr)), self.shown(words)
 
-    def moped(self, ram, extra, cap=True):
-        out, seen, command = self.run([self.a.moped, "bench", self.a.model, "--ram", ram, "-r", "1", "--json"] + extra, ram if cap else None)
+    def moped(self, ram, extra, cap=True, reps=1):
+        out, seen, command = self.run([self.a.moped, "bench", self.a.model, "--ram", ram, "-r", str(reps), "--json"] + extra, ram if cap else None)
         return out["runs"][0], seen, command
 
     def decode(self):
@@ -133,7 +133,7 @@ class Bench:
         for i in range(self.a.pairs):
             got = {}
             for extra in ([[], ["--no-paging"]] if i % 2 == 0 else [["--no-paging"], []]):
-                got[len(extra)], _, c = self.moped(self.a.all, ["-p", "512" if self.a.small else "128", "-n", "64" if self.a.small else "32"] + extra, cap=False)
+                got[len(extra)], _, c = self.moped(self.a.all, ["-p", "512" if self.a.small else "128", "-n", "64" if self.a.small else "32"] + extra, cap=False, reps=9)
                 commands.append(c)
             for k in ratios:
                 ratios[k].append(got[0][k] / got[1][k])

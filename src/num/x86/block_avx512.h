@@ -182,22 +182,22 @@ MP_INLINE void mp_step_one_512(mp_sums512 *to, const mp_type512 type, const uint
     }
 }
 
-/* The last n % 256 weights, as a super-block filled up with zeros, whose products with activations that are 0 there add nothing. */
-MP_INLINE void mp_unpack_tail_512(mp_super512 *w, const mp_type512 type, const uint8_t *src, int64_t n)
+/* The last n % 256 weights with zeros behind them: what those are multiplied with is 0 too, so they add nothing. */
+MP_INLINE void mp_pad_512(uint8_t padded[MP_SUPER * 2], const mp_type512 type, const uint8_t *src, int64_t n)
 {
-    uint8_t padded[MP_SUPER * 2] = { 0 };
+    memset(padded, 0, MP_SUPER * 2);
     memcpy(padded, src, (size_t)(n / MP_Q8_BLOCK * (type.bytes / 8)));
-    type.unpack(w, padded);
 }
 
 MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_t *src, int64_t n)
 {
     for (; n > 0; n -= MP_SUPER, src += type.bytes) {
         mp_super512 w;
-        if (type.len == MP_SUPER || n >= MP_SUPER)
-            type.unpack(&w, src);
-        else
-            mp_unpack_tail_512(&w, type, src, n);
+        uint8_t padded[MP_SUPER * 2];
+        bool whole = type.len == MP_SUPER || n >= MP_SUPER;
+        if (!whole)
+            mp_pad_512(padded, type, src, n);
+        type.unpack(&w, whole ? src : padded);
         mp_plain_512(&w, type.order);
         MP_UNROLL
         for (int c = 0; c < 4; c++)
@@ -226,9 +226,9 @@ MP_INLINE void mp_row_piece_512(mp_sums512 *to, const mp_type512 type, const uin
         mp_step_one_512(to, type, src, x, 1);
         n -= MP_SUPER, x++, src += type.bytes;
     }
-    if (type.len < MP_SUPER && n > 0) { /* the last blocks, filled up with zeros, whose products with activations that are 0 there add nothing */
-        uint8_t padded[MP_SUPER * 2] = { 0 };
-        memcpy(padded, src, (size_t)(n / MP_Q8_BLOCK * (type.bytes / 8)));
+    if (type.len < MP_SUPER && n > 0) {
+        uint8_t padded[MP_SUPER * 2];
+        mp_pad_512(padded, type, src, n);
         mp_step_one_512(to, type, padded, x, 1);
     }
 }
@@ -278,9 +278,9 @@ MP_INLINE void mp_dequant_512(float *dst, const mp_type512 type, const void *src
     for (; n >= MP_SUPER; n -= MP_SUPER, dst += MP_SUPER, from += type.bytes)
         mp_decode_super_512(dst, type, from);
     if (type.len < MP_SUPER && n > 0) {
-        uint8_t padded[MP_SUPER * 2] = { 0 };
+        uint8_t padded[MP_SUPER * 2];
         float whole[MP_SUPER];
-        memcpy(padded, from, (size_t)(n / MP_Q8_BLOCK * (type.bytes / 8)));
+        mp_pad_512(padded, type, from, n);
         mp_decode_super_512(whole, type, padded);
         memcpy(dst, whole, (size_t)n * sizeof(float));
     }
