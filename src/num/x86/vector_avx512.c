@@ -124,10 +124,9 @@ static void quantize_super(mp_q8 *out, const float *x)
     __m512i most = max_16(bits);
     __m512 amax = _mm512_castsi512_ps(most), inverse = _mm512_div_ps(_mm512_set1_ps(127.0f), amax);
     __mmask16 bad = _mm512_cmpge_epi32_mask(most, _mm512_set1_epi32(0x7f800000)), nothing = _mm512_cmp_ps_mask(inverse, _mm512_set1_ps(INFINITY), _CMP_EQ_OQ);
-    inverse = _mm512_maskz_mov_ps((__mmask16)~(bad | nothing), inverse); /* NaN and infinity times 0 become the code 0x80000000, whose low byte is 0 */
     __m512 d = _mm512_maskz_div_ps((__mmask16)~nothing, amax, _mm512_set1_ps(127.0f));
     d = _mm512_mask_mov_ps(d, bad, _mm512_set1_ps(NAN));
-    for (int g = 0; g < 16; g++) {
+    for (int g = 0; g < 16; g++) { /* where a group has no scale, NaN and infinities become the code 0x80000000, whose low byte is 0 */
         __m512 v = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * g), _mm512_permutexvar_ps(_mm512_set1_epi32(g), inverse));
         _mm_storeu_si128((__m128i *)(void *)(out->q + 16 * g), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
     }
