@@ -29,7 +29,7 @@
 #include "num/x86/simd_avx512.h"
 #include "num/x86/x86.h"
 
-enum { MP_SUPER = 256, MP_PIECE = 8 /* super-blocks */, PREFETCH_BYTES = 4096 };
+enum { MP_SUPER = 256, MP_PIECE = 8 /* super-blocks */, AHEAD_BYTES = 4096, SHORT_ROW = 1280 /* bytes */ };
 typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
 typedef enum mp_order { MP_PLAIN, MP_PAIRS, MP_HALVES } mp_order;
 
@@ -207,22 +207,25 @@ MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_
     }
 }
 
-/* Decoding: rows follow each other in memory, and their ends stop the processor's own prefetcher. One row at a time: two streams read half as fast. */
+/* Decoding: rows follow each other in memory. The processor's own prefetcher keeps up with long ones, where asking ahead costs 2 to 10 %; at the ends of
+ * short ones it falls back (docs/experiments.md). One row at a time: two streams read half as fast. */
 MP_INLINE void mp_ahead_512(const uint8_t *src, int bytes)
 {
     for (int ahead = 0; ahead < bytes; ahead += 64)
-        _mm_prefetch((const char *)src + PREFETCH_BYTES + ahead, _MM_HINT_T0);
+        _mm_prefetch((const char *)src + AHEAD_BYTES + ahead, _MM_HINT_T0);
 }
 
 /* Up to MP_PIECE super-blocks, the last of which the row may end in. */
-MP_INLINE void mp_row_piece_512(mp_sums512 *to, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n)
+MP_INLINE void mp_row_piece_512(mp_sums512 *to, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n, bool ahead)
 {
     for (; n >= 2 * MP_SUPER; n -= 2 * MP_SUPER, x += 2, src += 2 * type.bytes) {
-        mp_ahead_512(src, 2 * type.bytes);
+        if (ahead)
+            mp_ahead_512(src, 2 * type.bytes);
         mp_step_one_512(to, type, src, x, 2);
     }
     if (n >= MP_SUPER) {
-        mp_ahead_512(src, type.bytes);
+        if (ahead)
+            mp_ahead_512(src, type.bytes);
         mp_step_one_512(to, type, src, x, 1);
         n -= MP_SUPER, x++, src += type.bytes;
     }
@@ -236,10 +239,11 @@ MP_INLINE void mp_row_piece_512(mp_sums512 *to, const mp_type512 type, const uin
 MP_INLINE void mp_row_512(__m512 *lanes, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n)
 {
     const __m512i places = mp_places_512(type.order);
+    const bool ahead = n * type.bytes <= (int64_t)SHORT_ROW * MP_SUPER;
     __m512 sum = _mm512_setzero_ps();
     for (; n > 0; n -= MP_PIECE * MP_SUPER, x += MP_PIECE, src += MP_PIECE * type.bytes) {
         mp_sums512 s = { sum, _mm256_setzero_ps() };
-        mp_row_piece_512(&s, type, src, x, n < MP_PIECE * MP_SUPER ? n : MP_PIECE * MP_SUPER);
+        mp_row_piece_512(&s, type, src, x, n < MP_PIECE * MP_SUPER ? n : MP_PIECE * MP_SUPER, ahead);
         sum = s.lanes;
         if (type.min == MP_MIN_32) /* groups' places of the type hold lanes of PLAIN: lane j of it is at places[j] */
             sum = _mm512_sub_ps(sum, _mm512_permutexvar_ps(mp_back_512(type.order), _mm512_zextps256_ps512(s.min)));

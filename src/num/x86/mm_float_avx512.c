@@ -11,7 +11,7 @@
 #include "num/x86/simd_avx512.h"
 #include "num/x86/x86.h"
 
-enum { ROWS = 16, TOKENS = 32, PIECE = 512, FEW_ROWS = 1, TILE_ROWS = 2, TILE_TOK = 4, STEP = 32, PREFETCH_BYTES = 4096 };
+enum { ROWS = 16, TOKENS = 32, PIECE = 512, FEW_ROWS = 1, TILE_ROWS = 2, TILE_TOK = 4, STEP = 32 };
 
 typedef struct lanes { __m512 v[2]; } lanes;
 
@@ -63,13 +63,8 @@ MP_INLINE void piece(lanes *acc, load_fn *load, const char *const *row, const fl
     MP_UNROLL
     for (int i = 0; i < rows * tok; i++)
         sum[i] = acc[i];
-    for (; to - from >= STEP; from += STEP) {
-        if (tok == 1)
-            MP_UNROLL
-            for (int r = 0; r < rows; r++)
-                _mm_prefetch(row[r] + from * 4 + PREFETCH_BYTES, _MM_HINT_T0);
+    for (; to - from >= STEP; from += STEP)
         step(sum, load, row, x, from, all, rows, tok);
-    }
     if (to > from) {
         const __mmask16 m[2] = { mp_mask_512(to - from), mp_mask_512(to - from > 16 ? to - from - 16 : 0) };
         step(sum, load, row, x, from, m, rows, tok);
