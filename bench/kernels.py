@@ -11,11 +11,13 @@ tokens; tgN, decode of N tokens after the first; tgN@D, the same with D tokens o
 
 Both engines stay loaded and take turns where memory has room for both; else each is started anew for every pair ("apart" in the table), and items with
 a context are measured in one visit. llama.cpp, with repacking, is first tried with and without a memory map and flash attention: the pairs use the better
-way to load over all items, and each item's better attention. The machine's limits are measured before each cell (bench/turns.c):
-reading memory through huge pages, and multiply-adds of the arithmetic that the type of the file uses.
+way to load over all items, and each item's better attention. The machine's limits are measured too (bench/turns.c): reading memory through huge pages
+right before and after every decode of moped's, because a shared machine's memory gives 35 GB/s in one minute and 55 in the next; and peaks of arithmetic before
+and after the cell.
 
 Bytes a token: every weight that a token needs once, and the keys and values before it. Operations: two for every multiply-add of the forward pass, the
-logits of the last token only. Appends one line of JSON for each cell to bench/results/kernels.jsonl and writes bench/results/kernels.md.
+logits of the last token only; the limit of a prefill is what it would do if every operation took the time that it takes at the peak of its own arithmetic
+(int8 for quantized weights; float32 for float weights, and for the scores and sums of attention). Appends one line of JSON for each cell to bench/results/kernels.jsonl and writes bench/results/kernels.md.
 Needs llama-cpp-python and gguf. Stop other work first.
 """
 import argparse, ctypes, datetime, fnmatch, json, math, os, platform, re, statistics, subprocess, sys, tempfile, time
@@ -26,7 +28,7 @@ RESULTS = os.path.join(HERE, "results")
 TYPES = "Q4_K_M Q8_0 Q4_0 Q6_K IQ4_XS F16".split()
 SUITE = [f"qwen3-30b-a3b:{t}" for t in ("Q4_K_M", "Q4_0", "IQ4_XS")] + \
         [f"{s}:{t}" for s in ("small", "llama-3.2-1b", "qwen3-30b-a3b@8", "mixtral-8x7b@4") for t in TYPES]
-ARITHMETIC = {"F16": "f32_ops", "F32": "f32_ops", "BF16": "bf16_ops"}  # all others: int8_ops; F16 is not rounded to bf16
+FLOATS = {"F32", "F16", "BF16"}  # their products are float32's, nothing is rounded to bf16; all others' are int8's
 
 # What the project wants (issue 4). Shares are of the limit that was measured beside them.
 DECODE_RATIO, DECODE_SHARE, DECODE_LEAST, SMALL_LEAST = 1.12, 0.95, 0.90, 0.80
@@ -181,22 +183,28 @@ def context_for(items):
 
 
 def tally(tensors, used, experts):
-    """What one token reads and computes. tensors: (name, elements, bytes, rows) with rows of the embedding's own kind. A dict:
-    bytes (decode), macs (of one token in a prompt, the head apart), head_macs."""
+    """What one token reads and computes. tensors: (name, elements, bytes, rows, type) with rows of the embedding's own kind. A dict: bytes (decode), macs
+    (of one token in a prompt, the head apart), head_macs; float_macs and head_float_macs: those of them with float weights."""
     names = {t[0] for t in tensors}
-    out = {"bytes": 0, "macs": 0, "head_macs": 0}
-    for name, elements, size, rows in tensors:
+    out = {"bytes": 0, "macs": 0, "head_macs": 0, "float_macs": 0, "head_float_macs": 0}
+
+    def computes(key, macs, kind):
+        out["head_macs" if key == "head" else "macs"] += macs
+        if kind in FLOATS:
+            out["head_float_macs" if key == "head" else "float_macs"] += macs
+
+    for name, elements, size, rows, kind in tensors:
         share = used / experts if experts and "_exps." in name else 1
         if name == "token_embd.weight":
             tied = "output.weight" not in names
             out["bytes"] += size if tied else size // max(rows, 1)  # else one row of it
-            out["head_macs"] += elements if tied else 0
+            computes("head", elements if tied else 0, kind)
         elif name == "output.weight":
             out["bytes"] += size
-            out["head_macs"] += elements
+            computes("head", elements, kind)
         else:
             out["bytes"] += size * share
-            out["macs"] += elements * share if rows > 1 and not name.startswith("rope") else 0  # norms and biases are no products
+            computes("body", elements * share if rows > 1 and not name.startswith("rope") else 0, kind)  # norms and biases are no products
     return {k: int(v) for k, v in out.items()}
 
 
@@ -207,10 +215,18 @@ def item_bytes(item, cell):
 
 
 def item_ops(item, cell):
-    """Operations of the whole item, for a prefill."""
+    """Operations of the whole item, for a prefill: all, and those in float32."""
     _, n, _ = parse_item(item)
     attention = 2 * cell["layers"] * cell["heads"] * cell["head_dim"] * n * (n + 1) / 2  # scores and sums
-    return 2 * (cell["macs"] * n + attention + cell["head_macs"])
+    return 2 * (cell["macs"] * n + attention + cell["head_macs"]), 2 * (cell["float_macs"] * n + attention + cell["head_float_macs"])
+
+
+def item_peak(item, cell, limits):
+    """Operations a second if each takes the time that it takes at its arithmetic's peak; None where that was not measured."""
+    every, floats = item_ops(item, cell)
+    if "int8_ops" not in limits or "f32_ops" not in limits:
+        return None
+    return every / ((every - floats) / limits["int8_ops"] + floats / limits["f32_ops"])
 
 
 def ratios(moped, llama):
@@ -237,20 +253,19 @@ def judge(record, item):
 
 
 def summed(record, item, runs):
-    """The item's figures from its runs, {"moped": [...], "llama": [...]}."""
-    what, _, _ = parse_item(item)
+    """The item's figures from its runs, {"moped": [...], "llama": [...], "read_bps": [...]}: the last beside each of moped's, for a decode."""
+    what, n, _ = parse_item(item)
     each = ratios(runs["moped"], runs["llama"])
     x = {"moped": runs["moped"], "llama": runs["llama"], "moped_tok_s": statistics.median(runs["moped"]), "llama_tok_s": statistics.median(runs["llama"]),
          "ratio": statistics.median(each), "ratio_least": min(each), "ratio_most": max(each)}
-    limits = record["limits"]
     if what == "decode":
-        x["bytes_per_tok"] = item_bytes(item, record["model"])
-        x["rate"], x["limit"] = x["bytes_per_tok"] * x["moped_tok_s"], limits["read_bps"]
+        x["bytes_per_tok"], x["read_bps"] = item_bytes(item, record["model"]), runs["read_bps"]
+        x["rate"], x["limit"] = x["bytes_per_tok"] * x["moped_tok_s"], statistics.median(runs["read_bps"])
+        x["share"] = statistics.median(x["bytes_per_tok"] * m / read for m, read in zip(runs["moped"], runs["read_bps"]))
     else:
-        x["ops"] = item_ops(item, record["model"])
-        x["rate"] = x["ops"] / parse_item(item)[1] * x["moped_tok_s"]
-        x["limit"] = limits.get(ARITHMETIC.get(record["type"], "int8_ops"))
-    x["share"] = x["rate"] / x["limit"] if x["limit"] else None
+        x["ops"] = item_ops(item, record["model"])[0]
+        x["rate"], x["limit"] = x["ops"] / n * x["moped_tok_s"], item_peak(item, record["model"], record["limits"])
+        x["share"] = x["rate"] / x["limit"] if x["limit"] else None
     return x
 
 
@@ -401,7 +416,14 @@ class Bench:
             warm = True
         if warm:
             e.turn(warm_turn(item, self.size))
+        reads = who == "moped" and parse_item(item)[0] == "decode"
+        before = self.limits()["read_bps"] if reads else 0
         runs[item][who].append(e.turn(said_turn(item)))
+        if reads:
+            runs[item]["read_bps"].append((before + self.limits()["read_bps"]) / 2)
+
+    def limits(self):
+        return json.loads(subprocess.check_output([self.turns, "limits", str(self.a.threads)]))
 
     def together(self, path, best, runs):
         """Both loaded. One item after the other, so that a context is computed once."""
@@ -438,17 +460,17 @@ class Bench:
         path, ours = self.file_of(cell)
         try:
             size = self.size = os.path.getsize(path)
-            limits = json.loads(subprocess.check_output([self.turns, "limits", str(self.a.threads)]))
+            limits = self.limits()
             model = read_model(path)
             both = self.fits_twice(size, model["kv_bytes_per_tok"] * context_for(self.a.items)) and not self.a.apart
             best, tried = self.tune(path, size)
-            runs = {item: {"moped": [], "llama": []} for item in self.a.items}
+            runs = {item: {"moped": [], "llama": [], "read_bps": []} for item in self.a.items}
             info = (self.together if both else self.apart)(path, best, runs)
         finally:
             if ours:
                 os.remove(path)
         model.update(bytes_by_moped=info["bytes_per_tok"], kv_bytes_per_tok=info["kv_bytes_per_tok"])
-        again = json.loads(subprocess.check_output([self.turns, "limits", str(self.a.threads)]))  # the better of both: a limit is a limit
+        again = self.limits()  # the better of both: a limit is a limit
         limits = {k: max(v, again[k]) for k, v in limits.items()}
         record = {"cell": cell, "type": cell.split(":")[1], "threads": self.a.threads, "at": datetime.datetime.now().isoformat(timespec="seconds"), "seconds": round(time.monotonic() - start),
                   "together": both, "limits": limits, "model": model, "llama_best": best, "llama_tried": tried, "machine": {"cpu": cpu_name(), "cpus": os.cpu_count()},
@@ -462,7 +484,7 @@ def read_model(path):
     r = gguf.GGUFReader(path)
     value = lambda key, other=0: int(r.fields[f"{arch}.{key}"].parts[-1][0]) if f"{arch}.{key}" in r.fields else other
     arch = bytes(r.fields["general.architecture"].parts[-1]).decode()
-    tensors = [(t.name, int(t.n_elements), int(t.n_bytes), int(t.shape[1]) if len(t.shape) > 1 else 1) for t in r.tensors]
+    tensors = [(t.name, int(t.n_elements), int(t.n_bytes), int(t.shape[1]) if len(t.shape) > 1 else 1, t.tensor_type.name) for t in r.tensors]
     heads = value("attention.head_count")
     head_dim = value("attention.key_length", value("embedding_length") // heads)
     out = tally(tensors, value("expert_used_count"), value("expert_count"))

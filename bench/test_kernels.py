@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Tests of the parts of kernels.py that need no machine: python3 bench/test_kernels.py"""
 import os
+import statistics
 import sys
 import unittest
 
@@ -9,10 +10,10 @@ import kernels as K
 
 
 def record(cell="llama-3.2-1b:Q8_0", threads=2, **items):
-    model = {"bytes": 100, "macs": 10, "head_macs": 7, "layers": 2, "heads": 3, "head_dim": 4, "kv_bytes_per_tok": 8}
+    model = {"bytes": 100, "macs": 10, "head_macs": 7, "float_macs": 2, "head_float_macs": 0, "layers": 2, "heads": 3, "head_dim": 4, "kv_bytes_per_tok": 8}
     r = {"cell": cell, "type": cell.split(":")[1], "threads": threads, "at": "2026-01-02T03:04:05", "together": True, "model": model, "command": "c", "commit": "x",
          "limits": {"read_bps": 1000, "int8_ops": 1000, "f32_ops": 500}, "machine": {"cpu": "p", "cpus": 2}, "llama_cpp": "0"}
-    r["items"] = {i.replace("_at_", "@"): K.summed(r, i.replace("_at_", "@"), dict(zip(("moped", "llama"), runs))) for i, runs in items.items()}
+    r["items"] = {i.replace("_at_", "@"): K.summed(r, i.replace("_at_", "@"), dict({"read_bps": [1000] * len(runs[0])}, **dict(zip(("moped", "llama", "read_bps"), runs)))) for i, runs in items.items()}
     return r
 
 
@@ -40,20 +41,20 @@ class Items(unittest.TestCase):
 
 
 class Count(unittest.TestCase):
-    # name, elements, bytes, rows
-    MODEL = [("token_embd.weight", 1000, 2000, 10), ("output_norm.weight", 100, 400, 1), ("blk.0.attn_q.weight", 50, 60, 5),
-             ("blk.0.ffn_up_exps.weight", 800, 400, 4), ("blk.0.attn_q.bias", 5, 20, 1)]
+    # name, elements, bytes, rows, type
+    MODEL = [("token_embd.weight", 1000, 2000, 10, "F16"), ("output_norm.weight", 100, 400, 1, "F32"), ("blk.0.attn_q.weight", 50, 60, 5, "Q8_0"),
+             ("blk.0.ffn_gate_inp.weight", 30, 120, 3, "F32"), ("blk.0.ffn_up_exps.weight", 800, 400, 4, "Q4_0"), ("blk.0.attn_q.bias", 5, 20, 1, "F32")]
 
     def test_head_apart_from_the_embedding(self):
-        t = K.tally(self.MODEL + [("output.weight", 1000, 3000, 10)], 2, 8)
-        self.assertEqual(t, {"bytes": 2000 // 10 + 400 + 60 + 100 + 20 + 3000, "macs": 50 + 200, "head_macs": 1000})
+        t = K.tally(self.MODEL + [("output.weight", 1000, 3000, 10, "Q6_K")], 2, 8)
+        self.assertEqual(t, {"bytes": 2000 // 10 + 400 + 60 + 120 + 100 + 20 + 3000, "macs": 50 + 30 + 200, "head_macs": 1000, "float_macs": 30, "head_float_macs": 0})
 
     def test_tied(self):
         t = K.tally(self.MODEL, 2, 8)
-        self.assertEqual(t, {"bytes": 2000 + 400 + 60 + 100 + 20, "macs": 250, "head_macs": 1000})
+        self.assertEqual(t, {"bytes": 2000 + 400 + 60 + 120 + 100 + 20, "macs": 280, "head_macs": 1000, "float_macs": 30, "head_float_macs": 1000})
 
     def test_dense_models_use_all_of_it(self):
-        self.assertEqual(K.tally([("blk.0.ffn_up.weight", 8, 16, 2)], 0, 0), {"bytes": 16, "macs": 8, "head_macs": 0})
+        self.assertEqual(K.tally([("blk.0.ffn_up.weight", 8, 16, 2, "Q4_0")], 0, 0), {"bytes": 16, "macs": 8, "head_macs": 0, "float_macs": 0, "head_float_macs": 0})
 
     def test_bytes_grow_with_the_context(self):
         cell = {"bytes": 100, "kv_bytes_per_tok": 8}
@@ -61,9 +62,9 @@ class Count(unittest.TestCase):
         self.assertEqual(K.item_bytes("tg4@10", cell), 100 + 8 * 12)
 
     def test_operations_count_attention_and_one_head(self):
-        cell = {"layers": 2, "heads": 3, "head_dim": 4, "macs": 10, "head_macs": 7}
+        cell = {"layers": 2, "heads": 3, "head_dim": 4, "macs": 10, "head_macs": 7, "float_macs": 4, "head_float_macs": 1}
         one_pair = 2 * 3 * 4 * 2  # of a query and a key: scores and sums, in both layers
-        self.assertEqual(K.item_ops("pp3", cell), 2 * (3 * 10 + one_pair * (1 + 2 + 3) + 7))
+        self.assertEqual(K.item_ops("pp3", cell), (2 * (3 * 10 + one_pair * (1 + 2 + 3) + 7), 2 * (3 * 4 + one_pair * (1 + 2 + 3) + 1)))
 
 
 class Figures(unittest.TestCase):
@@ -73,12 +74,12 @@ class Figures(unittest.TestCase):
         self.assertEqual((x["moped_tok_s"], x["llama_tok_s"]), (20, 10))
 
     def test_share_is_of_the_right_limit(self):
-        x = record(tg4=([5], [5]))["items"]["tg4"]
-        self.assertAlmostEqual(x["share"], 5 * (100 + 16) / 1000)
-        ops = K.item_ops("pp3", record()["model"]) / 3
-        self.assertAlmostEqual(record(pp3=([4], [4]))["items"]["pp3"]["share"], 4 * ops / 1000)
-        self.assertAlmostEqual(record("a:F16", pp3=([4], [4]))["items"]["pp3"]["share"], 4 * ops / 500)
-        self.assertIsNone(record("a:BF16", pp3=([4], [4]))["items"]["pp3"]["share"])  # this machine has no such arithmetic
+        x = record(tg4=([5, 1, 9], [5, 5, 5], [1000, 400, 500]))["items"]["tg4"]
+        self.assertAlmostEqual(x["share"], statistics.median([5 / 1000, 1 / 400, 9 / 500]) * (100 + 16))  # of what memory gave beside each run
+        every, floats = K.item_ops("pp3", record()["model"])
+        x = record(pp3=([4], [4]))["items"]["pp3"]
+        self.assertAlmostEqual(x["share"], 4 / 3 * ((every - floats) / 1000 + floats / 500))  # least time over time
+        self.assertIsNone(K.item_peak("pp3", record()["model"], {"int8_ops": 1}))  # a machine without such arithmetic
 
     def missed(self, item, cell="llama-3.2-1b:Q8_0", threads=2, **figures):
         r = record(cell, threads, **{item.replace("@", "_at_"): ([1], [1])})
