@@ -48,6 +48,7 @@ typedef struct mp_mm {
     const int32_t *out_row; /* NULL: token t is row t */
     int64_t        tok;
     bool           turned;  /* the tokens went through turn_q8; must be so for more than one */
+    const void    *next;    /* NULL, or the rows that the caller multiplies next, as long as these: a kernel may ask memory for the first 16 */
     void          *scratch; /* MP_MM_SCRATCH bytes, 64-byte aligned, nobody else's */
 } mp_mm;
 

@@ -209,7 +209,7 @@ MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_
 
 /* Decoding: rows follow each other in memory. The processor's own prefetcher keeps up with long ones, where asking ahead costs 2 to 10 %; at the ends of
  * short ones it falls back (docs/experiments.md). One row at a time: two streams read half as fast. */
-MP_INLINE void mp_ahead_512(const uint8_t *src, int bytes)
+MP_INLINE void mp_prefetch_512(const uint8_t *src, int bytes)
 {
     for (int ahead = 0; ahead < bytes; ahead += 64)
         _mm_prefetch((const char *)src + AHEAD_BYTES + ahead, _MM_HINT_T0);
@@ -220,12 +220,12 @@ MP_INLINE void mp_row_piece_512(mp_sums512 *to, const mp_type512 type, const uin
 {
     for (; n >= 2 * MP_SUPER; n -= 2 * MP_SUPER, x += 2, src += 2 * type.bytes) {
         if (ahead)
-            mp_ahead_512(src, 2 * type.bytes);
+            mp_prefetch_512(src, 2 * type.bytes);
         mp_step_one_512(to, type, src, x, 2);
     }
     if (n >= MP_SUPER) {
         if (ahead)
-            mp_ahead_512(src, type.bytes);
+            mp_prefetch_512(src, type.bytes);
         mp_step_one_512(to, type, src, x, 1);
         n -= MP_SUPER, x++, src += type.bytes;
     }

@@ -11,6 +11,7 @@
  */
 #include <assert.h>
 
+#include "num/x86/ahead_avx512.h"
 #include "num/x86/block_avx512.h"
 
 enum { ROWS = 16, TOKENS = 64, PAIR = 2, TILE = 4 };
@@ -37,23 +38,9 @@ static const uint8_t *row_at(const mp_mm *m, int64_t r)
     return (const uint8_t *)m->w + (size_t)r * m->row_bytes;
 }
 
-/* The sums of 16 vectors, each folded as mp_fold_512 does it: element i is that of v[i]. */
-static __m512 fold_16(const __m512 *v)
-{
-    __m512 half[8], quarter[4], eighth[2];
-    for (int i = 0; i < 8; i++)
-        half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));
-    for (int i = 0; i < 4; i++)
-        quarter[i] = _mm512_add_ps(_mm512_shuffle_f32x4(half[i], half[i + 4], 0x88), _mm512_shuffle_f32x4(half[i], half[i + 4], 0xdd));
-    for (int i = 0; i < 2; i++)
-        eighth[i] = _mm512_add_ps(_mm512_shuffle_ps(quarter[i], quarter[i + 2], 0x44), _mm512_shuffle_ps(quarter[i], quarter[i + 2], 0xee));
-    __m512 sum = _mm512_add_ps(_mm512_shuffle_ps(eighth[0], eighth[1], 0x88), _mm512_shuffle_ps(eighth[0], eighth[1], 0xdd));
-    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), sum);
-}
-
 static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m512 *lanes)
 {
-    _mm512_mask_storeu_ps(mp_mm_out(m, t) + r, mp_mask_512(m->rows - r), fold_16(lanes));
+    _mm512_mask_storeu_ps(mp_mm_out(m, t) + r, mp_mask_512(m->rows - r), mp_fold16_512(lanes));
 }
 
 /* A token, turned or not, in the type's order. */
@@ -119,6 +106,7 @@ typedef struct strip {
     const mp_q8 *x[TILE];
     int          rows, supers, t;
     bool         fresh; /* the lanes hold nothing yet */
+    mp_ahead512  ahead;
 } strip;
 
 /* The minima of both rows side by side. */
@@ -161,8 +149,10 @@ MP_INLINE void tile(__m512 *lanes, const mp_mm512 *how, const mp_super512 *w, co
 
 MP_INLINE void tiles(panel *p, const mp_mm512 *how, const strip *s, int tok)
 {
-    for (int r = 0; r < s->rows; r += PAIR)
+    for (int r = 0; r < s->rows; r += PAIR) {
+        mp_ask_512(&s->ahead, r, s->t / TILE);
         tile(&p->lanes[s->t][r], how, p->w[r], s, tok);
+    }
 }
 
 MP_INLINE void tiles_of(panel *p, const mp_mm512 *how, const strip *s, int tok)
@@ -193,6 +183,7 @@ static void block(const mp_mm *m, const mp_mm512 *how, int64_t r, int64_t first,
     int rows = least(m->rows - r, ROWS);
     for (int64_t at = 0; at < supers_of(m->n); at += MP_PIECE) {
         strip s = { .rows = rows + rows % 2, .supers = least(supers_of(m->n) - at, MP_PIECE), .fresh = at == 0 };
+        s.ahead = mp_ahead_512(m, r, (size_t)(at + MP_PIECE) * how->bytes, MP_PIECE * how->bytes, (tok + TILE - 1) / TILE);
         for (int i = 0; i < s.rows; i++)
             how->panel(p->w[i], row_at(m, r + least(i, rows - 1)) + at * how->bytes, least(m->n - at * MP_SUPER, MP_PIECE * MP_SUPER));
         for (s.t = 0; s.t < tok; s.t += TILE) {

@@ -1,21 +1,23 @@
 /* Products of rows of F32, F16 and BF16 with float activations.
  *
  * Element i is added to lane i % 32 of a row and token (two registers), in order; the lanes are folded at the end: the same for one token, with
- * one row at a time, and for many, with tiles of 2 rows x 4 tokens over pieces of 512 elements that stay in the first cache.
- * Floor: one token: the rows' bytes; many: 16 products a cycle (one 512-bit multiply-add), with 12 loads for every 16 of them.
+ * one row at a time, and for many, with tiles of 2 rows x 6 tokens (24 registers), 1024 elements at a time, of which the tokens' stay in the first cache.
+ * Floor: one token: the rows' bytes; many: 16 products a cycle (one 512-bit multiply-add), with 8 loads for every 12 of them.
  *
- *   scratch   lanes [32 tokens][16 rows] of two registers, 64 KiB
+ *   scratch   of rows longer than 1024, lanes [48 tokens][16 rows] of two registers, 96 KiB
  */
 #include <string.h>
 
-#include "num/x86/simd_avx512.h"
+#include "num/x86/ahead_avx512.h"
 #include "num/x86/x86.h"
 
-enum { ROWS = 16, TOKENS = 32, PIECE = 512, FEW_ROWS = 1, TILE_ROWS = 2, TILE_TOK = 4, STEP = 32 };
+enum { ROWS = 16, TOKENS = 48, PIECE = 1024, TILE_ROWS = 2, TILE_TOK = 6, TILE = TILE_ROWS * TILE_TOK, STEP = 32 };
 
 typedef struct lanes { __m512 v[2]; } lanes;
 
-_Static_assert(sizeof(lanes) * TOKENS * ROWS <= MP_MM_SCRATCH, "the lanes have outgrown their scratch");
+typedef lanes held_lanes[ROWS / TILE_ROWS][TILE]; /* of a strip of tokens, between the pieces of rows */
+
+_Static_assert(sizeof(held_lanes) * (TOKENS / TILE_TOK) <= MP_MM_SCRATCH, "the lanes have outgrown their scratch");
 
 /* Elements [at, at + 16) that the mask selects, at any address; others are 0 and are not touched. */
 typedef __m512 load_fn(const char *row, int64_t at, __mmask16 mask);
@@ -36,18 +38,25 @@ MP_INLINE __m512 load_bf16(const char *row, int64_t at, __mmask16 mask)
     return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
 }
 
-/* Elements [at, at + 32) of `rows` rows for `tok` tokens: those that the masks select. */
-MP_INLINE void step(lanes *acc, load_fn *load, const char *const *row, const float *const *x, int64_t at, const __mmask16 *m, int rows, int tok)
-{ /* long: eight parameters; inlined, all but `at` and the masks constant */
+/* n elements of up to TILE_ROWS rows and TILE_TOK tokens. */
+typedef struct strip {
+    const char  *row[TILE_ROWS];
+    const float *x[TILE_TOK];
+    int64_t      n;
+} strip;
+
+/* Elements [at, at + 32): those that the masks select. acc[t * rows + r]. */
+MP_INLINE void step(lanes *acc, load_fn *load, const strip *s, int64_t at, const __mmask16 m[2], int rows, int tok)
+{ /* long: seven parameters; inlined, all but `at` and the masks constant */
     MP_UNROLL
     for (int h = 0; h < 2; h++) {
         __m512 w[TILE_ROWS];
         MP_UNROLL
         for (int r = 0; r < rows; r++)
-            w[r] = load(row[r], at + 16 * h, m[h]);
+            w[r] = load(s->row[r], at + 16 * h, m[h]);
         MP_UNROLL
         for (int t = 0; t < tok; t++) {
-            __m512 a = _mm512_maskz_loadu_ps(m[h], x[t] + at + 16 * h);
+            __m512 a = _mm512_maskz_loadu_ps(m[h], s->x[t] + at + 16 * h);
             MP_UNROLL
             for (int r = 0; r < rows; r++)
                 acc[t * rows + r].v[h] = _mm512_fmadd_ps(w[r], a, acc[t * rows + r].v[h]);
@@ -55,28 +64,17 @@ MP_INLINE void step(lanes *acc, load_fn *load, const char *const *row, const flo
     }
 }
 
-/* Adds elements [from, to) to acc[tok][rows]. */
-MP_INLINE void piece(lanes *acc, load_fn *load, const char *const *row, const float *const *x, int64_t from, int64_t to, int rows, int tok)
-{ /* long: as step */
-    static const __mmask16 all[2] = { 0xffff, 0xffff };
-    lanes sum[TILE_ROWS * TILE_TOK];
-    MP_UNROLL
-    for (int i = 0; i < rows * tok; i++)
-        sum[i] = acc[i];
-    for (; to - from >= STEP; from += STEP)
-        step(sum, load, row, x, from, all, rows, tok);
-    if (to > from) {
-        const __mmask16 m[2] = { mp_mask_512(to - from), mp_mask_512(to - from > 16 ? to - from - 16 : 0) };
-        step(sum, load, row, x, from, m, rows, tok);
-    }
-    MP_UNROLL
-    for (int i = 0; i < rows * tok; i++)
-        acc[i] = sum[i];
-}
-
-static float fold(const lanes *l)
+/* Adds the strip's products to sum[tok][rows], an array of the caller's own: it stays in registers. */
+MP_INLINE void add_strip(lanes *sum, load_fn *load, const strip *s, int rows, int tok)
 {
-    return mp_fold_512(_mm512_add_ps(l->v[0], l->v[1]));
+    static const __mmask16 all[2] = { 0xffff, 0xffff };
+    int64_t at = 0;
+    for (; s->n - at >= STEP; at += STEP)
+        step(sum, load, s, at, all, rows, tok);
+    if (s->n > at) {
+        const __mmask16 m[2] = { mp_mask_512(s->n - at), mp_mask_512(s->n - at > 16 ? s->n - at - 16 : 0) };
+        step(sum, load, s, at, m, rows, tok);
+    }
 }
 
 static int least(int64_t a, int b)
@@ -86,47 +84,73 @@ static int least(int64_t a, int b)
 
 MP_INLINE void one_token(const mp_mm *m, load_fn *load)
 {
-    const float *x = mp_mm_x(m, 0);
+    strip s = { .x = { mp_mm_x(m, 0) }, .n = m->n };
     float *out = mp_mm_out(m, 0);
-    for (int64_t r = 0; r < m->rows; r += FEW_ROWS) {
-        int n = least(m->rows - r, FEW_ROWS);
-        const char *row[FEW_ROWS];
-        lanes acc[TILE_ROWS * TILE_TOK] = { 0 };
-        for (int i = 0; i < FEW_ROWS; i++)
-            row[i] = (const char *)m->w + (size_t)(r + (i < n ? i : n - 1)) * m->row_bytes;
-        piece(acc, load, row, &x, 0, m->n, FEW_ROWS, 1);
-        for (int i = 0; i < n; i++)
-            out[r + i] = fold(&acc[i]);
+    for (int64_t r = 0; r < m->rows; r++) {
+        lanes sum = { 0 };
+        s.row[0] = (const char *)m->w + (size_t)r * m->row_bytes;
+        add_strip(&sum, load, &s, 1, 1);
+        out[r] = mp_fold_512(_mm512_add_ps(sum.v[0], sum.v[1]));
     }
 }
 
-typedef struct spot { int64_t r, t, from; int tok; } spot; /* of a tile: its first row, token and element, and how many tokens */
+/* Elements [from, from + n) of 16 rows and 48 tokens. */
+typedef struct block {
+    int64_t     r, t, from, n;
+    int         rows, tok;
+    mp_ahead512 ahead;
+} block;
 
-/* Two rows (the same one twice at the end of an odd number) for up to TILE_TOK tokens; a tile that is not full repeats its last token. */
-MP_INLINE void tile(const mp_mm *m, load_fn *load, spot at, lanes acc[TILE_TOK * TILE_ROWS])
+MP_INLINE void put(const mp_mm *m, const block *b, int t, int r, const lanes *sum)
 {
-    const float *x[TILE_TOK];
-    const char *row[TILE_ROWS];
-    for (int i = 0; i < TILE_TOK; i++)
-        x[i] = mp_mm_x(m, at.t + (i < at.tok ? i : at.tok - 1));
-    for (int i = 0; i < TILE_ROWS; i++)
-        row[i] = (const char *)m->w + (size_t)(at.r + i < m->rows ? at.r + i : m->rows - 1) * m->row_bytes;
-    piece(acc, load, row, x, at.from, m->n - at.from < PIECE ? m->n : at.from + PIECE, TILE_ROWS, TILE_TOK);
+    __m512 v[16];
+    float out[16];
+    MP_UNROLL
+    for (int i = 0; i < 16; i++)
+        v[i] = i < TILE ? _mm512_add_ps(sum[i].v[0], sum[i].v[1]) : _mm512_setzero_ps();
+    _mm512_storeu_ps(out, mp_fold16_512(v));
+    for (int i = 0; i < least(b->tok - t, TILE_TOK); i++)
+        memcpy(mp_mm_out(m, b->t + t + i) + b->r + r, out + i * TILE_ROWS, (size_t)least(b->rows - r, TILE_ROWS) * sizeof(float));
 }
 
-/* 16 rows for 32 tokens. */
-MP_INLINE void block(const mp_mm *m, load_fn *load, int64_t r0, int64_t t0)
+/* Tokens [t, t + tok) of the block with all of its rows. */
+MP_INLINE void strip_rows(const mp_mm *m, const block *b, load_fn *load, int t, int tok)
 {
-    lanes (*acc)[ROWS / TILE_ROWS][TILE_TOK * TILE_ROWS] = m->scratch; /* [tile of tokens][pair of rows] */
-    int rows = least(m->rows - r0, ROWS), tok = least(m->tok - t0, TOKENS);
-    memset(acc, 0, sizeof(lanes) * TOKENS * ROWS);
-    for (int64_t from = 0; from < m->n; from += PIECE)
-        for (int t = 0; t < tok; t += TILE_TOK)
-            for (int r = 0; r < rows; r += TILE_ROWS)
-                tile(m, load, (spot){ r0 + r, t0 + t, from, least(tok - t, TILE_TOK) }, acc[t / TILE_TOK][r / TILE_ROWS]);
-    for (int t = 0; t < tok; t++)
-        for (int r = 0; r < rows; r++)
-            mp_mm_out(m, t0 + t)[r0 + r] = fold(&acc[t / TILE_TOK][r / TILE_ROWS][t % TILE_TOK * TILE_ROWS + r % TILE_ROWS]);
+    const int64_t at = load == load_f32 ? b->from * 4 : b->from * 2;
+    held_lanes *held = (held_lanes *)m->scratch + t / TILE_TOK;
+    strip s = { .n = b->n };
+    for (int i = 0; i < tok; i++)
+        s.x[i] = (const float *)mp_mm_x(m, b->t + t + i) + b->from;
+    for (int r = 0; r < b->rows; r += TILE_ROWS) {
+        lanes sum[TILE];
+        for (int i = 0; i < TILE_ROWS; i++) /* the last of an odd number twice */
+            s.row[i] = (const char *)m->w + (size_t)(b->r + least(r + i, b->rows - 1)) * m->row_bytes + at;
+        mp_ask_512(&b->ahead, r, t / TILE_TOK);
+        MP_UNROLL
+        for (int i = 0; i < TILE; i++)
+            sum[i] = b->from && i < tok * TILE_ROWS ? (*held)[r / TILE_ROWS][i] : (lanes){ 0 };
+        add_strip(sum, load, &s, TILE_ROWS, tok);
+        if (b->from + b->n == m->n) {
+            put(m, b, t, r, sum);
+            continue;
+        }
+        MP_UNROLL
+        for (int i = 0; i < tok * TILE_ROWS; i++)
+            (*held)[r / TILE_ROWS][i] = sum[i];
+    }
+}
+
+MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
+{
+    for (int t = 0; t < b->tok; t += TILE_TOK)
+        switch (least(b->tok - t, TILE_TOK)) {
+        case 1: strip_rows(m, b, load, t, 1); break;
+        case 2: strip_rows(m, b, load, t, 2); break;
+        case 3: strip_rows(m, b, load, t, 3); break;
+        case 4: strip_rows(m, b, load, t, 4); break;
+        case 5: strip_rows(m, b, load, t, 5); break;
+        default: strip_rows(m, b, load, t, 6); break;
+        }
 }
 
 MP_INLINE void mm(const mp_mm *m, load_fn *load)
@@ -135,9 +159,14 @@ MP_INLINE void mm(const mp_mm *m, load_fn *load)
         one_token(m, load);
         return;
     }
+    const size_t size = load == load_f32 ? 4 : 2;
     for (int64_t t = 0; t < m->tok; t += TOKENS)
         for (int64_t r = 0; r < m->rows; r += ROWS)
-            block(m, load, r, t);
+            for (int64_t from = 0; from < m->n; from += PIECE) {
+                block b = { .r = r, .t = t, .from = from, .n = least(m->n - from, PIECE), .rows = least(m->rows - r, ROWS), .tok = least(m->tok - t, TOKENS) };
+                b.ahead = mp_ahead_512(m, r, (size_t)(from + PIECE) * size, PIECE * size, (b.tok + TILE_TOK - 1) / TILE_TOK);
+                multiply(m, &b, load);
+            }
 }
 
 static void mm_f32(const mp_mm *m) { mm(m, load_f32); }

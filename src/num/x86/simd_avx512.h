@@ -30,6 +30,23 @@ MP_INLINE float mp_fold_512(__m512 v)
     return _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)));
 }
 
+/* The sums of 16 vectors, each folded as mp_fold_512 does it: element i is that of v[i]. */
+MP_INLINE __m512 mp_fold16_512(const __m512 *v)
+{
+    __m512 half[8], quarter[4], eighth[2];
+    MP_UNROLL
+    for (int i = 0; i < 8; i++)
+        half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44), _mm512_shuffle_f32x4(v[i], v[i + 8], 0xee));
+    MP_UNROLL
+    for (int i = 0; i < 4; i++)
+        quarter[i] = _mm512_add_ps(_mm512_shuffle_f32x4(half[i], half[i + 4], 0x88), _mm512_shuffle_f32x4(half[i], half[i + 4], 0xdd));
+    MP_UNROLL
+    for (int i = 0; i < 2; i++)
+        eighth[i] = _mm512_add_ps(_mm512_shuffle_ps(quarter[i], quarter[i + 2], 0x44), _mm512_shuffle_ps(quarter[i], quarter[i + 2], 0xee));
+    __m512 sum = _mm512_add_ps(_mm512_shuffle_ps(eighth[0], eighth[1], 0x88), _mm512_shuffle_ps(eighth[0], eighth[1], 0xdd));
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), sum);
+}
+
 /* Transposes the 4 x 4 words of each 128-bit lane. */
 MP_INLINE void mp_turn_512(__m512i q[4])
 {
