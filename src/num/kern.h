@@ -11,7 +11,7 @@
 #include "num/attn.h"
 #include "num/dtype.h"
 
-enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_Q8_SUPER = 256, MP_DOT_TOK = 4, MP_MM_SCRATCH = 128 << 10, MP_MM_COLS = 74752 /* the longest row of a product: a token's mp_q8 fit the scratch */ };
+enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_Q8_SUPER = 256, MP_DOT_TOK = 4, MP_MM_SCRATCH = 192 << 10, MP_MM_COLS = 74752 /* the longest row of a product: a token's mp_q8 fit the scratch */ };
 
 /* 256 activations of one token, quantized: x[i] ~ d[i/16] * q[i]; what is past the row's end is 0.
  *

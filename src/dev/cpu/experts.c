@@ -13,7 +13,7 @@
 
 #include "dev/cpu/cpu.h"
 
-enum { TOK_BLOCK = 64, UP_FLOATS = 32 * TOK_BLOCK, QUANT_GRAIN = 16 };
+enum { TOK_BLOCK = 128, UP_FLOATS = 32 * TOK_BLOCK, QUANT_GRAIN = 16 };
 
 typedef struct experts {
     const mp_op   *op;

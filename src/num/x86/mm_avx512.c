@@ -7,14 +7,14 @@
  * activations from there: 26 of 32 registers. Floor: 256 products are 4 vpdpbusd and 2 (MIN_32, MIN_16: 3 or 4) float operations, all of
  * which share one 512-bit port a cycle: 67 % (57, 50) of the peak of vpdpbusd.
  *
- *   scratch   the token (one), or panel [16 rows][8 super-blocks] 48 KiB | lanes [64 tokens][16 rows] of 64 bytes, 64 KiB
+ *   scratch   the token (one), or panel [16 rows][8 super-blocks] 48 KiB | lanes [128 tokens][16 rows] of 64 bytes, 128 KiB
  */
 #include <assert.h>
 
 #include "num/x86/ahead_avx512.h"
 #include "num/x86/block_avx512.h"
 
-enum { ROWS = 16, TOKENS = 64, PAIR = 2, TILE = 4 };
+enum { ROWS = 16, TOKENS = 128, PAIR = 2, TILE = 4 };
 
 typedef struct panel {
     mp_super512 w[ROWS][MP_PIECE];
