@@ -210,7 +210,7 @@ TEST(reference_products_are_right)
 
 /* ---- many rows and tokens ---- */
 
-enum { MANY_ROWS = 37, MANY_TOK = 70, OUT_STRIDE = MANY_ROWS + 3 };
+enum { MANY_ROWS = 37, MANY_TOK = 134, OUT_STRIDE = MANY_ROWS + 3 };
 
 /* Row by row and token by token is what whole products must give, bit for bit, wherever tokens and results lie. */
 static void many_check(const mp_kern *k, mp_dtype type, int64_t n, int rows, int tok)
@@ -228,7 +228,7 @@ static void many_check(const mp_kern *k, mp_dtype type, int64_t n, int rows, int
     }
     guard q = tokens_of(k, type, x, n, tok, &stride);
     mp_mm m = { .w = w.p, .row_bytes = row_bytes, .rows = rows, .n = n, .x = q.p, .x_stride = stride, .x_row = x_row, .x_div = 3, .out = got,
-                .out_stride = OUT_STRIDE, .out_row = out_row, .tok = tok, .turned = tok > 1, .scratch = scratch };
+                .out_stride = OUT_STRIDE, .out_row = out_row, .tok = tok, .turned = tok > 1, .next = w.p, .scratch = scratch };
     memset(out.p, 0xee, sizeof(float) * OUT_STRIDE * (size_t)tok);
     mp_kern_mm(k, type, &m);
     for (int t = 0; t < tok; t++) {
@@ -249,12 +249,12 @@ static void many_check(const mp_kern *k, mp_dtype type, int64_t n, int rows, int
 
 TEST(many_rows_and_tokens)
 {
-    static const int shapes[][2] = { { 1, 7 }, { 2, 1 }, { 15, 2 }, { 16, 3 }, { 17, 5 }, { 37, 8 }, { 33, 70 } };
+    static const int shapes[][2] = { { 1, 7 }, { 2, 1 }, { 15, 2 }, { 16, 3 }, { 17, 5 }, { 37, 8 }, { 3, 10 }, { 33, MANY_TOK } };
     static const int64_t many_lengths[] = { 32, 288, 512, 768, 2304, 4352 };
     for (int type = 0; type < MP_DTYPE_COUNT; type++) {
         if (!mp_kern_has_mm(mp_kern_at(0), (mp_dtype)type))
             continue;
-        for (int i = 0; i < 7 * 6; i++) {
+        for (int i = 0; i < 8 * 6; i++) {
             int64_t n = many_lengths[i % 6];
             if (n % mp_dtype_get((mp_dtype)type)->block_len == 0)
                 for (int isa = n > 512 ? 1 : 0; mp_kern_at(isa); isa++) /* the reference is slow, and has no tiles */
@@ -281,6 +281,35 @@ TEST(nan_shows)
             guard_close(&g);
             dot_close(&c);
         }
+    }
+}
+
+/* A damaged scale must come out too, in every row that has it and in no other, so that the logits tell (the sampler refuses them). */
+TEST(infinite_scales_show)
+{
+    enum { ROWS = 3, TOK = 5, N = 512 };
+    for (int type = 0; type < MP_DTYPE_COUNT; type++) {
+        int    first, second;
+        size_t row_bytes = mp_dtype_row_bytes((mp_dtype)type, N), stride;
+        row_halves((mp_dtype)type, &first, &second);
+        if (first < 0)
+            continue;
+        dot_case c = dot_open((mp_dtype)type, ROWS * N, ROW_RANDOM);
+        put_half(c.row.p + row_bytes + first, type % 2 ? INFINITY : -INFINITY);
+        for (int isa = 0; mp_kern_at(isa); isa++) {
+            const mp_kern *k = mp_kern_at(isa);
+            for (int tok = 1; tok <= TOK; tok += TOK - 1) {
+                float *x[TOK] = { c.x[0], c.x[1], c.x[2], c.x[3], c.x[0] }, out[TOK * ROWS];
+                guard  g = tokens_of(k, c.type, x, N, tok, &stride);
+                mp_mm  m = { .w = c.row.p, .row_bytes = row_bytes, .rows = ROWS, .n = N, .x = g.p, .x_stride = stride, .out = out, .out_stride = ROWS,
+                             .tok = tok, .turned = tok > 1, .scratch = scratch };
+                mp_kern_mm(k, c.type, &m);
+                for (int i = 0; i < tok * ROWS; i++)
+                    expect(isfinite(out[i]) == (i % ROWS != 1), k->name, "infinite scale", mp_dtype_get(c.type)->name, N);
+                guard_close(&g);
+            }
+        }
+        dot_close(&c);
     }
 }
 
@@ -321,6 +350,7 @@ int main(int argc, char **argv)
     RUN(many_rows_and_tokens);
     RUN(reference_products_are_right);
     RUN(nan_shows);
+    RUN(infinite_scales_show);
     RUN(decoders_match_bit_for_bit);
     return test_done();
 }
