@@ -14,6 +14,7 @@ MP_INLINE void scales_6bit(mp_super256 *out, const uint8_t *src)
 /* 16 bytes as scales of 16 elements each. */
 MP_INLINE void scales_16(__m256 *to, __m128i bytes, float factor)
 {
+    bytes = mp_lanes16_256(bytes);
     to[0] = mp_bytes8_256(bytes, true, factor);
     to[1] = mp_bytes8_256(_mm_srli_si128(bytes, 8), true, factor);
 }
@@ -45,7 +46,7 @@ MP_INLINE void unpack_q6_k(mp_super256 *out, const uint8_t *src)
         int half = b / 4, group = b % 4;
         __m256i low = mp_bits_256(mp_load32_256(src + 64 * half + 32 * (group & 1)), 4 * (group >> 1), 4);
         __m256i high = mp_bits_256(mp_load32_256(src + 128 + 32 * half), 2 * group, 2);
-        out->q[b] = _mm256_sub_epi8(_mm256_or_si256(low, _mm256_slli_epi16(high, 4)), _mm256_set1_epi8(32));
+        out->q[b] = _mm256_or_si256(low, _mm256_slli_epi16(high, 4));
     }
 }
 
@@ -60,7 +61,7 @@ MP_INLINE void unpack_q2_k(mp_super256 *out, const uint8_t *src)
     const __m128i nibble = _mm_set1_epi8(15);
     __m128i bytes = mp_load16_256(src);
     scales_16(out->scale, _mm_and_si128(bytes, nibble), mp_half_256(src + 80));
-    scales_16(out->min, _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble), mp_half_256(src + 82));
+    scales_16(out->min, _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble), mp_half_256(src + 82) * 0x1p-7f);
     MP_UNROLL
     for (int b = 0; b < 8; b++)
         out->q[b] = two_bits(src + 16, b);
@@ -75,17 +76,15 @@ MP_INLINE void unpack_q3_k(mp_super256 *out, const uint8_t *src)
     scales_16(out->scale, _mm_sub_epi8(scale, _mm_set1_epi8(32)), mp_half_256(src + 108));
     __m256i mask = mp_load32_256(src);
     MP_UNROLL
-    for (int b = 0; b < 8; b++) {
-        __m256i q = _mm256_or_si256(two_bits(src + 32, b), mp_where_bit_256(mask, b, 4));
-        out->q[b] = _mm256_sub_epi8(q, _mm256_set1_epi8(4));
-    }
+    for (int b = 0; b < 8; b++)
+        out->q[b] = _mm256_or_si256(two_bits(src + 32, b), mp_where_bit_256(mask, b, 4));
 }
 
-static const mp_type256 q2_k = { unpack_q2_k, 256, 84, 16, false, true };
-static const mp_type256 q3_k = { unpack_q3_k, 256, 110, 16, true, false };
-static const mp_type256 q4_k = { unpack_q4_k, 256, 144, 32, false, true };
-static const mp_type256 q5_k = { unpack_q5_k, 256, 176, 32, false, true };
-static const mp_type256 q6_k = { unpack_q6_k, 256, 210, 16, true, false };
+static const mp_type256 q2_k = { unpack_q2_k, 256, 84, 16, 3, 0, MP_MIN_16 };
+static const mp_type256 q3_k = { unpack_q3_k, 256, 110, 16, 7, 4, MP_MIN_NONE };
+static const mp_type256 q4_k = { unpack_q4_k, 256, 144, 32, 15, 0, MP_MIN_32 };
+static const mp_type256 q5_k = { unpack_q5_k, 256, 176, 32, 31, 0, MP_MIN_32 };
+static const mp_type256 q6_k = { unpack_q6_k, 256, 210, 16, 63, 32, MP_MIN_NONE };
 
 MP_KERNELS_256(q2_k, q2_k)
 MP_KERNELS_256(q3_k, q3_k)
@@ -100,9 +99,9 @@ void mp_avx2_init_kquant(mp_kern *k)
     k->dequant[MP_Q4_K] = dequant_q4_k;
     k->dequant[MP_Q5_K] = dequant_q5_k;
     k->dequant[MP_Q6_K] = dequant_q6_k;
-    k->dot[MP_Q2_K] = dot_q2_k;
-    k->dot[MP_Q3_K] = dot_q3_k;
-    k->dot[MP_Q4_K] = dot_q4_k;
-    k->dot[MP_Q5_K] = dot_q5_k;
-    k->dot[MP_Q6_K] = dot_q6_k;
+    k->mm[MP_Q2_K] = mm_q2_k;
+    k->mm[MP_Q3_K] = mm_q3_k;
+    k->mm[MP_Q4_K] = mm_q4_k;
+    k->mm[MP_Q5_K] = mm_q5_k;
+    k->mm[MP_Q6_K] = mm_q6_k;
 }

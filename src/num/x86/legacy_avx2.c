@@ -32,7 +32,7 @@ MP_INLINE void unpack_q4_0(mp_super256 *out, const uint8_t *src)
     out->scale[0] = halves8(src, 18);
     MP_UNROLL
     for (int b = 0; b < 8; b++)
-        out->q[b] = _mm256_sub_epi8(mp_nibbles_256(mp_load16_256(src + 18 * b + 2)), _mm256_set1_epi8(8));
+        out->q[b] = mp_nibbles_256(mp_load16_256(src + 18 * b + 2));
 }
 
 MP_INLINE void unpack_q4_1(mp_super256 *out, const uint8_t *src)
@@ -47,10 +47,8 @@ MP_INLINE void unpack_q5_0(mp_super256 *out, const uint8_t *src)
 {
     out->scale[0] = halves8(src, 22);
     MP_UNROLL
-    for (int b = 0; b < 8; b++) {
-        __m256i q = _mm256_or_si256(mp_nibbles_256(mp_load16_256(src + 22 * b + 6)), fifth_bits(src + 22 * b + 2));
-        out->q[b] = _mm256_sub_epi8(q, _mm256_set1_epi8(16));
-    }
+    for (int b = 0; b < 8; b++)
+        out->q[b] = _mm256_or_si256(mp_nibbles_256(mp_load16_256(src + 22 * b + 6)), fifth_bits(src + 22 * b + 2));
 }
 
 MP_INLINE void unpack_q5_1(mp_super256 *out, const uint8_t *src)
@@ -90,20 +88,20 @@ MP_INLINE __m256 powers_of_two(__m256i e)
 
 MP_INLINE void unpack_mxfp4(mp_super256 *out, const uint8_t *src)
 {
-    const __m256i doubled = _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+    const __m256i doubled = _mm256_broadcastsi128_si256(_mm_setr_epi8(16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4));
     out->scale[0] = powers_of_two(_mm256_setr_epi32(src[0], src[17], src[34], src[51], src[68], src[85], src[102], src[119]));
     MP_UNROLL
     for (int b = 0; b < 8; b++)
         out->q[b] = _mm256_shuffle_epi8(doubled, mp_nibbles_256(mp_load16_256(src + 17 * b + 1)));
 }
 
-static const mp_type256 q4_0 = { unpack_q4_0, 32, 8 * 18, 32, true, false };
-static const mp_type256 q4_1 = { unpack_q4_1, 32, 8 * 20, 32, false, true };
-static const mp_type256 q5_0 = { unpack_q5_0, 32, 8 * 22, 32, true, false };
-static const mp_type256 q5_1 = { unpack_q5_1, 32, 8 * 24, 32, false, true };
-static const mp_type256 q8_0 = { unpack_q8_0, 32, 8 * 34, 32, true, false };
-static const mp_type256 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, 32, true, false };
-static const mp_type256 mxfp4 = { unpack_mxfp4, 32, 8 * 17, 32, true, false };
+static const mp_type256 q4_0 = { unpack_q4_0, 32, 8 * 18, 32, 15, 8, MP_MIN_NONE };
+static const mp_type256 q4_1 = { unpack_q4_1, 32, 8 * 20, 32, 15, 0, MP_MIN_32 };
+static const mp_type256 q5_0 = { unpack_q5_0, 32, 8 * 22, 32, 31, 16, MP_MIN_NONE };
+static const mp_type256 q5_1 = { unpack_q5_1, 32, 8 * 24, 32, 31, 0, MP_MIN_32 };
+static const mp_type256 q8_0 = { unpack_q8_0, 32, 8 * 34, 32, 128, 0, MP_MIN_NONE };
+static const mp_type256 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, 32, 128, 0, MP_MIN_NONE };
+static const mp_type256 mxfp4 = { unpack_mxfp4, 32, 8 * 17, 32, 28, 16, MP_MIN_NONE };
 
 MP_KERNELS_256(q4_0, q4_0)
 MP_KERNELS_256(q4_1, q4_1)
@@ -122,11 +120,11 @@ void mp_avx2_init_legacy(mp_kern *k)
     k->dequant[MP_Q8_0] = dequant_q8_0;
     k->dequant[MP_IQ4_NL] = dequant_iq4_nl;
     k->dequant[MP_MXFP4] = dequant_mxfp4;
-    k->dot[MP_Q4_0] = dot_q4_0;
-    k->dot[MP_Q4_1] = dot_q4_1;
-    k->dot[MP_Q5_0] = dot_q5_0;
-    k->dot[MP_Q5_1] = dot_q5_1;
-    k->dot[MP_Q8_0] = dot_q8_0;
-    k->dot[MP_IQ4_NL] = dot_iq4_nl;
-    k->dot[MP_MXFP4] = dot_mxfp4;
+    k->mm[MP_Q4_0] = mm_q4_0;
+    k->mm[MP_Q4_1] = mm_q4_1;
+    k->mm[MP_Q5_0] = mm_q5_0;
+    k->mm[MP_Q5_1] = mm_q5_1;
+    k->mm[MP_Q8_0] = mm_q8_0;
+    k->mm[MP_IQ4_NL] = mm_iq4_nl;
+    k->mm[MP_MXFP4] = mm_mxfp4;
 }

@@ -11,7 +11,7 @@
  */
 #include <assert.h>
 
-#include "num/x86/ahead_avx512.h"
+#include "num/x86/ahead.h"
 #include "num/x86/block_avx512.h"
 
 enum { ROWS = 16, TOKENS = 128, PAIR = 2, TILE = 4 };
@@ -106,7 +106,7 @@ typedef struct strip {
     const mp_q8 *x[TILE];
     int          rows, supers, t;
     bool         fresh; /* the lanes hold nothing yet */
-    mp_ahead512  ahead;
+    mp_ahead  ahead;
 } strip;
 
 /* The minima of both rows side by side. */
@@ -150,7 +150,7 @@ MP_INLINE void tile(__m512 *lanes, const mp_mm512 *how, const mp_super512 *w, co
 MP_INLINE void tiles(panel *p, const mp_mm512 *how, const strip *s, int tok)
 {
     for (int r = 0; r < s->rows; r += PAIR) {
-        mp_ask_512(&s->ahead, r, s->t / TILE);
+        mp_ahead_ask(&s->ahead, r, s->t / TILE);
         tile(&p->lanes[s->t][r], how, p->w[r], s, tok);
     }
 }
@@ -183,7 +183,7 @@ static void block(const mp_mm *m, const mp_mm512 *how, int64_t r, int64_t first,
     int rows = least(m->rows - r, ROWS);
     for (int64_t at = 0; at < supers_of(m->n); at += MP_PIECE) {
         strip s = { .rows = rows + rows % 2, .supers = least(supers_of(m->n) - at, MP_PIECE), .fresh = at == 0 };
-        s.ahead = mp_ahead_512(m, r, (size_t)(at + MP_PIECE) * how->bytes, MP_PIECE * how->bytes, (tok + TILE - 1) / TILE);
+        s.ahead = mp_ahead_of(m, r, (size_t)(at + MP_PIECE) * how->bytes, MP_PIECE * how->bytes, (tok + TILE - 1) / TILE);
         for (int i = 0; i < s.rows; i++)
             how->panel(p->w[i], row_at(m, r + least(i, rows - 1)) + at * how->bytes, least(m->n - at * MP_SUPER, MP_PIECE * MP_SUPER));
         for (s.t = 0; s.t < tok; s.t += TILE) {

@@ -8,7 +8,8 @@
  */
 #include <string.h>
 
-#include "num/x86/ahead_avx512.h"
+#include "num/x86/ahead.h"
+#include "num/x86/simd_avx512.h"
 #include "num/x86/x86.h"
 
 enum { ROWS = 16, TOKENS = 48, PIECE = 1024, TILE_ROWS = 2, TILE_TOK = 6, TILE = TILE_ROWS * TILE_TOK, STEP = 32 };
@@ -98,7 +99,7 @@ MP_INLINE void one_token(const mp_mm *m, load_fn *load)
 typedef struct block {
     int64_t     r, t, from, n;
     int         rows, tok;
-    mp_ahead512 ahead;
+    mp_ahead ahead;
 } block;
 
 MP_INLINE void put(const mp_mm *m, const block *b, int t, int r, const lanes *sum)
@@ -125,7 +126,7 @@ MP_INLINE void strip_rows(const mp_mm *m, const block *b, load_fn *load, int t, 
         lanes sum[TILE];
         for (int i = 0; i < TILE_ROWS; i++) /* the last of an odd number twice */
             s.row[i] = (const char *)m->w + (size_t)(b->r + least(r + i, b->rows - 1)) * m->row_bytes + at;
-        mp_ask_512(&b->ahead, r, t / TILE_TOK);
+        mp_ahead_ask(&b->ahead, r, t / TILE_TOK);
         MP_UNROLL
         for (int i = 0; i < TILE; i++)
             sum[i] = b->from && i < tok * TILE_ROWS ? (*held)[r / TILE_ROWS][i] : (lanes){ 0 };
@@ -164,7 +165,7 @@ MP_INLINE void mm(const mp_mm *m, load_fn *load)
         for (int64_t r = 0; r < m->rows; r += ROWS)
             for (int64_t from = 0; from < m->n; from += PIECE) {
                 block b = { .r = r, .t = t, .from = from, .n = least(m->n - from, PIECE), .rows = least(m->rows - r, ROWS), .tok = least(m->tok - t, TOKENS) };
-                b.ahead = mp_ahead_512(m, r, (size_t)(from + PIECE) * size, PIECE * size, (b.tok + TILE_TOK - 1) / TILE_TOK);
+                b.ahead = mp_ahead_of(m, r, (size_t)(from + PIECE) * size, PIECE * size, (b.tok + TILE_TOK - 1) / TILE_TOK);
                 multiply(m, &b, load);
             }
 }

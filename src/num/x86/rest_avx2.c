@@ -21,17 +21,17 @@ MP_INLINE void unpack_tq2_0(mp_super256 *out, const uint8_t *src)
     out->scale[0] = _mm256_set1_ps(mp_half_256(src + 64));
     MP_UNROLL
     for (int b = 0; b < 8; b++)
-        out->q[b] = _mm256_sub_epi8(mp_bits_256(mp_load32_256(src + 32 * (b / 4)), 2 * (b % 4), 2), _mm256_set1_epi8(1));
+        out->q[b] = mp_bits_256(mp_load32_256(src + 32 * (b / 4)), 2 * (b % 4), 2);
 }
 
-/* The first digit of every byte after multiplying by a power of three, less 1. `power` has it in both bytes of each 16-bit lane. As
+/* The first digit of every byte after multiplying by a power of three. `power` has it in both bytes of each 16-bit lane. As
  * (3 * v) >> 8 counts the thresholds 86 and 171 that v reaches, two comparisons (max(v, c) == v) read it. */
 MP_INLINE __m256i digits(__m256i bytes, __m256i power)
 {
     const __m256i two = _mm256_set1_epi8((char)171), one = _mm256_set1_epi8(86);
     __m256i even = _mm256_and_si256(_mm256_mullo_epi16(bytes, power), _mm256_set1_epi16(255));
     __m256i odd = _mm256_slli_epi16(_mm256_mullo_epi16(_mm256_srli_epi16(bytes, 8), power), 8);
-    __m256i v = _mm256_or_si256(even, odd), q = _mm256_set1_epi8(-1);
+    __m256i v = _mm256_or_si256(even, odd), q = _mm256_setzero_si256();
     q = _mm256_sub_epi8(q, _mm256_cmpeq_epi8(_mm256_max_epu8(v, one), v)); /* true is -1 */
     return _mm256_sub_epi8(q, _mm256_cmpeq_epi8(_mm256_max_epu8(v, two), v));
 }
@@ -53,9 +53,9 @@ MP_INLINE void unpack_tq1_0(mp_super256 *out, const uint8_t *src)
     out->q[7] = digits(_mm256_set_m128i(last, row), _mm256_set_m128i(_mm_setr_epi16(1, 1, 3, 3, 9, 9, 27, 27), _mm_set1_epi16(81)));
 }
 
-static const mp_type256 iq4_xs = { unpack_iq4_xs, 256, 136, 32, true, false };
-static const mp_type256 tq1_0 = { unpack_tq1_0, 256, 54, 32, true, false };
-static const mp_type256 tq2_0 = { unpack_tq2_0, 256, 66, 32, true, false };
+static const mp_type256 iq4_xs = { unpack_iq4_xs, 256, 136, 32, 128, 0, MP_MIN_NONE };
+static const mp_type256 tq1_0 = { unpack_tq1_0, 256, 54, 32, 2, 1, MP_MIN_NONE };
+static const mp_type256 tq2_0 = { unpack_tq2_0, 256, 66, 32, 3, 1, MP_MIN_NONE };
 
 MP_KERNELS_256(iq4_xs, iq4_xs)
 MP_KERNELS_256(tq1_0, tq1_0)
@@ -66,7 +66,7 @@ void mp_avx2_init_rest(mp_kern *k)
     k->dequant[MP_IQ4_XS] = dequant_iq4_xs;
     k->dequant[MP_TQ1_0] = dequant_tq1_0;
     k->dequant[MP_TQ2_0] = dequant_tq2_0;
-    k->dot[MP_IQ4_XS] = dot_iq4_xs;
-    k->dot[MP_TQ1_0] = dot_tq1_0;
-    k->dot[MP_TQ2_0] = dot_tq2_0;
+    k->mm[MP_IQ4_XS] = mm_iq4_xs;
+    k->mm[MP_TQ1_0] = mm_tq1_0;
+    k->mm[MP_TQ2_0] = mm_tq2_0;
 }

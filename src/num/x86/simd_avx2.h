@@ -35,13 +35,61 @@ MP_INLINE void mp_put_256(float *x, int64_t left, __m256 v)
         _mm256_maskstore_ps(x, mp_mask_256(left), v);
 }
 
-/* The sum of 16 lanes in the order of the reference: lane j with j + 8, then + 4, + 2, + 1. */
-MP_INLINE float mp_fold_256(__m256 low, __m256 high)
+/* The sum of 8 lanes: lane j with j + 4, then + 2, + 1. */
+MP_INLINE float mp_fold8_256(__m256 v8)
 {
-    __m256 v8 = _mm256_add_ps(low, high);
     __m128 v4 = _mm_add_ps(_mm256_castps256_ps128(v8), _mm256_extractf128_ps(v8, 1));
     __m128 v2 = _mm_add_ps(v4, _mm_movehl_ps(v4, v4));
     return _mm_cvtss_f32(_mm_add_ss(v2, _mm_movehdup_ps(v2)));
+}
+
+/* The sum of 16 lanes in the order of the reference: lane j with j + 8, then + 4, + 2, + 1. */
+MP_INLINE float mp_fold_256(__m256 low, __m256 high)
+{
+    return mp_fold8_256(_mm256_add_ps(low, high));
+}
+
+/* The sums of 8 vectors, each folded as mp_fold8_256 does it: element i is that of v[i]. */
+MP_INLINE __m256 mp_folds_256(const __m256 *v)
+{
+    __m256 half[4], quarter[2];
+    MP_UNROLL
+    for (int i = 0; i < 4; i++)
+        half[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20), _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
+    MP_UNROLL
+    for (int i = 0; i < 2; i++)
+        quarter[i] = _mm256_add_ps(_mm256_shuffle_ps(half[i], half[i + 2], 0x44), _mm256_shuffle_ps(half[i], half[i + 2], 0xee));
+    __m256 sum = _mm256_add_ps(_mm256_shuffle_ps(quarter[0], quarter[1], 0x88), _mm256_shuffle_ps(quarter[0], quarter[1], 0xdd));
+    return _mm256_permutevar8x32_ps(sum, _mm256_setr_epi32(0, 2, 1, 3, 4, 6, 5, 7));
+}
+
+/* Transposes the 4 x 4 words of each 128-bit lane. */
+MP_INLINE void mp_turn_256(__m256i q[4])
+{
+    __m256i a = _mm256_unpacklo_epi32(q[0], q[1]), b = _mm256_unpackhi_epi32(q[0], q[1]);
+    __m256i c = _mm256_unpacklo_epi32(q[2], q[3]), d = _mm256_unpackhi_epi32(q[2], q[3]);
+    q[0] = _mm256_unpacklo_epi64(a, c);
+    q[1] = _mm256_unpackhi_epi64(a, c);
+    q[2] = _mm256_unpacklo_epi64(b, d);
+    q[3] = _mm256_unpackhi_epi64(b, d);
+}
+
+/* Turns the 256 codes of a super-block (kern.h); twice is back. */
+MP_INLINE void mp_turn_codes_256(int8_t *to, const int8_t *from)
+{
+    __m256i q[2][4];
+    MP_UNROLL
+    for (int h = 0; h < 2; h++)
+        MP_UNROLL
+        for (int c = 0; c < 4; c++)
+            q[h][c] = _mm256_loadu_si256((const __m256i *)(const void *)(from + 64 * c + 32 * h));
+    MP_UNROLL
+    for (int h = 0; h < 2; h++) {
+        mp_turn_256(q[h]);
+        MP_UNROLL
+        for (int c = 0; c < 4; c++)
+            _mm256_storeu_si256((__m256i *)(void *)(to + 64 * c + 32 * h), q[h][c]);
+    }
 }
 
 /* mp_expf, lane by lane, the same bits (except which NaN). The order of max's operands lets NaN through. */

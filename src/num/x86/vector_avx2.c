@@ -103,9 +103,10 @@ MP_INLINE int sum_codes(__m128i q)
     return _mm_cvtsi128_si32(_mm_add_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
-/* The g-th group of a super-block; see num/ref/q8.c for the rules. */
+/* The g-th group of a super-block; see num/ref/q8.c for the rules. Group 4c + l of d and a goes to place 4l + c. */
 static float quantize_16(mp_q8 *out, int g, const float *x)
 {
+    const int place = g % 4 * 4 + g / 4;
     const __m256i abs = _mm256_set1_epi32(0x7fffffff);
     __m256 v[2] = { _mm256_loadu_ps(x), _mm256_loadu_ps(x + 8) };
     int most = fold_max(_mm256_max_epi32(_mm256_and_si256(_mm256_castps_si256(v[0]), abs), _mm256_and_si256(_mm256_castps_si256(v[1]), abs)));
@@ -114,9 +115,9 @@ static float quantize_16(mp_q8 *out, int g, const float *x)
     float inverse = 127.0f / amax;
     if (most >= 0x7f800000 || isinf(inverse)) {
         memset(out->q + 16 * g, 0, MP_Q8_SCALE);
-        out->a[g] = 0;
-        out->d[g] = most >= 0x7f800000 ? NAN : 0.0f;
-        return out->d[g];
+        out->a[place] = 0;
+        out->d[place] = most >= 0x7f800000 ? NAN : 0.0f;
+        return out->d[place];
     }
     __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(v[0], _mm256_set1_ps(inverse)));
     __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(v[1], _mm256_set1_ps(inverse)));
@@ -125,9 +126,9 @@ static float quantize_16(mp_q8 *out, int g, const float *x)
     __m128i codes = _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
     _mm_storeu_si128((__m128i *)(void *)(out->q + 16 * g), codes);
     int sum = sum_codes(codes);
-    out->d[g] = amax / 127.0f;
-    out->a[g] = -128 * sum;
-    return out->d[g] * (float)sum;
+    out->d[place] = amax / 127.0f;
+    out->a[place] = -128 * sum;
+    return out->d[place] * (float)sum;
 }
 
 static void quantize_super(mp_q8 *q, const float *x)
@@ -150,6 +151,12 @@ static void quantize_q8(mp_q8 *q, const float *x, int64_t n)
     }
 }
 
+static void turn_q8(mp_q8 *q, int64_t n)
+{
+    for (; n > 0; n -= MP_Q8_SUPER, q++)
+        mp_turn_codes_256(q->q, q->q);
+}
+
 void mp_avx2_init_vector(mp_kern *k)
 {
     k->sum_sq = sum_sq;
@@ -161,4 +168,6 @@ void mp_avx2_init_vector(mp_kern *k)
     k->exp_sum = exp_sum;
     k->to_f16 = to_f16;
     k->quantize_q8 = quantize_q8;
+    k->q8_lanes = true;
+    k->turn_q8 = turn_q8;
 }

@@ -1,0 +1,292 @@
+/* Products of quantized rows: for one token as the rows lie in memory, for more from a panel of turned codes.
+ *
+ * One token (decode): one row after the other; see block_avx2.h.
+ *
+ * More tokens (prefill): 16 rows are unpacked into a panel, 4 super-blocks of each at a time, and every tile of 2 rows x 2 tokens takes its codes and
+ * activations from there. Floor, for 256 products: multiplications of any kind take two of the four 256-bit ports (Zen 4: 2 a cycle, additions 4).
+ *
+ *     codes to 31    8 vpmaddubsw, 2 vpmaddwd, 4 float (MIN_32: 5, MIN_16: 8)      7 cycles (7.5, 9)
+ *     codes to 63    8, 4, 4                                                       8
+ *     wide           16 vpmaddwd of 16-bit codes, 4 float                          10
+ *
+ *   scratch   the token (one), or panel [16 rows][4 super-blocks] 40 KiB | lanes [128 tokens][16 rows] of 32 bytes, 64 KiB
+ */
+#include <assert.h>
+
+#include "num/x86/ahead.h"
+#include "num/x86/block_avx2.h"
+
+enum { ROWS = 16, TOKENS = 128, STRIP = 8, TILE_ROWS = 2, TILE_TOK = 2, PIECE = 4 /* super-blocks */, ENTRY_MOST = MP_CODES_WIDE + MP_PANEL_MORE };
+
+typedef struct panel {
+    __m256i w[ROWS * PIECE * ENTRY_MOST]; /* as many of each row as its type needs */
+    __m256  lanes[TOKENS][ROWS];
+} panel;
+
+_Static_assert(sizeof(panel) <= MP_MM_SCRATCH, "the panel has outgrown its scratch");
+
+static int least(int64_t a, int b)
+{
+    return a < b ? (int)a : b;
+}
+
+static int64_t supers_of(int64_t n)
+{
+    return (n + MP_SUPER - 1) / MP_SUPER;
+}
+
+static const uint8_t *row_at(const mp_mm *m, int64_t r)
+{
+    return (const uint8_t *)m->w + (size_t)r * m->row_bytes;
+}
+
+static void one_token(const mp_mm *m, const mp_mm256 *how)
+{
+    const mp_q8 *x = mp_mm_x(m, 0);
+    float *out = mp_mm_out(m, 0);
+    if (m->turned) {
+        mp_q8 *back = m->scratch;
+        for (int64_t s = 0; s < supers_of(m->n); s++) {
+            back[s] = x[s];
+            mp_turn_codes_256(back[s].q, x[s].q);
+        }
+        x = back;
+    }
+    for (int64_t r = 0; r < m->rows; r++)
+        out[r] = how->row(row_at(m, r), x, m->n);
+}
+
+/* ---- more tokens ---- */
+
+/* What a panel is multiplied with: super-blocks [0, supers) of `rows` rows with those of up to STRIP tokens, the first of which is the panel's t-th. */
+typedef struct strip {
+    const mp_q8 *x[STRIP];
+    int          rows, supers, t, tok;
+    bool         fresh; /* the lanes hold nothing yet */
+    mp_ahead     ahead;
+} strip;
+
+MP_INLINE int entry_of(int most)
+{
+    return (mp_is_wide_256(most) ? MP_CODES_WIDE : MP_CODES) + MP_PANEL_MORE;
+}
+
+typedef struct sums {
+    __m256i v[TILE_TOK][TILE_ROWS];
+} sums;
+
+MP_INLINE __m256i codes_at(const mp_q8 *x, int h, int k)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)(x->q + 64 * k + 32 * h));
+}
+
+/* Without the barrier the compiler reads an operand of several products anew for each. */
+MP_INLINE __m256i held(__m256i v)
+{
+    __asm__("" : "+x"(v));
+    return v;
+}
+
+/* Words [from, to) of half h: sums of pairs, in 16 bits. */
+MP_INLINE sums pairs(const __m256i *const *w, const mp_q8 *const *x, int h, int from, int to, int tok)
+{
+    sums s;
+    MP_UNROLL
+    for (int k = from; k < to; k++) {
+        __m256i q[TILE_ROWS];
+        MP_UNROLL
+        for (int r = 0; r < TILE_ROWS; r++)
+            q[r] = held(w[r][4 * h + k]);
+        MP_UNROLL
+        for (int t = 0; t < tok; t++) {
+            __m256i a = held(codes_at(x[t], h, k));
+            MP_UNROLL
+            for (int r = 0; r < TILE_ROWS; r++) {
+                __m256i p = _mm256_maddubs_epi16(q[r], a);
+                s.v[t][r] = k == from ? p : _mm256_add_epi16(s.v[t][r], p);
+            }
+        }
+    }
+    return s;
+}
+
+/* 256 times the sums of half h, of codes of 16 bits: even bytes of the activations are shifted up, odd ones are there. */
+MP_INLINE sums wide_sums(const __m256i *const *w, const mp_q8 *const *x, int h, int tok)
+{
+    sums s;
+    MP_UNROLL
+    for (int k = 0; k < 8; k++) {
+        __m256i q[TILE_ROWS];
+        MP_UNROLL
+        for (int r = 0; r < TILE_ROWS; r++)
+            q[r] = held(w[r][8 * h + k]);
+        MP_UNROLL
+        for (int t = 0; t < tok; t++) {
+            __m256i a = codes_at(x[t], h, k / 2);
+            a = held(k & 1 ? _mm256_and_si256(a, _mm256_set1_epi16((short)0xff00)) : _mm256_slli_epi16(a, 8));
+            MP_UNROLL
+            for (int r = 0; r < TILE_ROWS; r++) {
+                __m256i p = _mm256_madd_epi16(q[r], a);
+                s.v[t][r] = k == 0 ? p : _mm256_add_epi32(s.v[t][r], p);
+            }
+        }
+    }
+    return s;
+}
+
+/* The groups' sums of half h. */
+MP_INLINE sums group_sums(const mp_mm256 *how, const __m256i *const *w, const mp_q8 *const *x, int h, int tok)
+{
+    const __m256i one = _mm256_set1_epi16(1);
+    const int step = how->most > 31 ? 2 : 4;
+    sums s;
+    if (mp_is_wide_256(how->most))
+        return wide_sums(w, x, h, tok);
+    MP_UNROLL
+    for (int k = 0; k < 4; k += step) {
+        sums p = pairs(w, x, h, k, k + step, tok);
+        MP_UNROLL
+        for (int t = 0; t < tok; t++)
+            MP_UNROLL
+            for (int r = 0; r < TILE_ROWS; r++) {
+                __m256i v = _mm256_madd_epi16(p.v[t][r], one);
+                s.v[t][r] = k == 0 ? v : _mm256_add_epi32(s.v[t][r], v);
+            }
+    }
+    return s;
+}
+
+/* Adds one super-block of 2 rows and `tok` tokens: the order of block_avx2.h. */
+MP_INLINE void step(__m256 acc[TILE_TOK][TILE_ROWS], const mp_mm256 *how, const __m256i *const *w, const mp_q8 *const *x, int tok)
+{
+    const int codes = entry_of(how->most) - MP_PANEL_MORE;
+    MP_UNROLL
+    for (int h = 0; h < 2; h++) {
+        sums s = group_sums(how, w, x, h, tok);
+        MP_UNROLL
+        for (int t = 0; t < tok; t++) {
+            __m256i bias = how->bias ? mp_bias_256(x[t], h, how->bias) : _mm256_setzero_si256();
+            MP_UNROLL
+            for (int r = 0; r < TILE_ROWS; r++) {
+                __m256i sum = how->bias ? _mm256_add_epi32(s.v[t][r], bias) : s.v[t][r];
+                acc[t][r] = mp_add_256(acc[t][r], sum, _mm256_castsi256_ps(w[r][codes + h]), x[t], h);
+            }
+        }
+    }
+    MP_UNROLL
+    for (int t = 0; t < tok; t++)
+        MP_UNROLL
+        for (int r = 0; r < TILE_ROWS; r++) {
+            const __m256 min[2] = { _mm256_castsi256_ps(w[r][codes + 2]), _mm256_castsi256_ps(w[r][codes + 3]) };
+            acc[t][r] = mp_off_256(acc[t][r], how->min, min, x[t]);
+        }
+}
+
+/* Lanes of 2 rows and `tok` tokens: adds the products of a strip's super-blocks. */
+MP_INLINE void tile(__m256 *lanes, const mp_mm256 *how, const __m256i *from, const strip *s, int first, int tok)
+{
+    const int entry = entry_of(how->most);
+    __m256 acc[TILE_TOK][TILE_ROWS];
+    const __m256i *w[TILE_ROWS];
+    const mp_q8 *x[TILE_TOK];
+    MP_UNROLL
+    for (int r = 0; r < TILE_ROWS; r++)
+        w[r] = from + r * PIECE * entry;
+    MP_UNROLL
+    for (int t = 0; t < tok; t++) {
+        x[t] = s->x[first + t];
+        MP_UNROLL
+        for (int r = 0; r < TILE_ROWS; r++)
+            acc[t][r] = s->fresh ? _mm256_setzero_ps() : lanes[t * ROWS + r];
+    }
+    for (int i = 0; i < s->supers; i++) {
+        step(acc, how, w, x, tok);
+        MP_UNROLL
+        for (int r = 0; r < TILE_ROWS; r++)
+            w[r] += entry;
+        MP_UNROLL
+        for (int t = 0; t < tok; t++)
+            x[t]++;
+    }
+    MP_UNROLL
+    for (int t = 0; t < tok; t++)
+        MP_UNROLL
+        for (int r = 0; r < TILE_ROWS; r++)
+            lanes[t * ROWS + r] = acc[t][r];
+}
+
+MP_INLINE void tiles(panel *p, const mp_mm256 *how, const strip *s)
+{
+    for (int r = 0; r < s->rows; r += TILE_ROWS) {
+        const __m256i *w = p->w + r * PIECE * entry_of(how->most);
+        int t = 0;
+        mp_ahead_ask(&s->ahead, r, s->t / STRIP);
+        for (; t + TILE_TOK <= s->tok; t += TILE_TOK)
+            tile(&p->lanes[s->t + t][r], how, w, s, t, TILE_TOK);
+        for (; t < s->tok; t++)
+            tile(&p->lanes[s->t + t][r], how, w, s, t, 1);
+    }
+}
+
+/* Compiled for each kind of codes. */
+static void multiply(panel *p, const mp_mm256 *how, const strip *s)
+{
+#define KIND(m, b, k) tiles(p, &(const mp_mm256){ .most = m, .bias = b, .min = k }, s)
+    if (how->most > 63)
+        KIND(128, 0, MP_MIN_NONE);
+    else if (how->most > 31)
+        KIND(63, 32, MP_MIN_NONE);
+    else if (how->min == MP_MIN_32)
+        KIND(31, 0, MP_MIN_32);
+    else if (how->min == MP_MIN_16)
+        KIND(31, 0, MP_MIN_16);
+    else
+        switch (how->bias) {
+        case 1: KIND(31, 1, MP_MIN_NONE); break;
+        case 4: KIND(31, 4, MP_MIN_NONE); break;
+        case 8: KIND(31, 8, MP_MIN_NONE); break;
+        default: KIND(31, 16, MP_MIN_NONE); break;
+        }
+#undef KIND
+}
+
+static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m256 *lanes)
+{
+    float *out = mp_mm_out(m, t) + r;
+    mp_put_256(out, m->rows - r, mp_folds_256(lanes));
+    if (m->rows - r > 8)
+        mp_put_256(out + 8, m->rows - r - 8, mp_folds_256(lanes + 8));
+}
+
+/* 16 rows from r on with tokens [first, first + tok). */
+static void block(const mp_mm *m, const mp_mm256 *how, int64_t r, int64_t first, int tok)
+{
+    panel *p = m->scratch;
+    int rows = least(m->rows - r, ROWS);
+    for (int64_t at = 0; at < supers_of(m->n); at += PIECE) {
+        strip s = { .rows = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS, .supers = least(supers_of(m->n) - at, PIECE), .fresh = at == 0 };
+        s.ahead = mp_ahead_of(m, r, (size_t)(at + PIECE) * how->bytes, PIECE * how->bytes, (tok + STRIP - 1) / STRIP);
+        for (int i = 0; i < s.rows; i++)
+            how->panel(p->w + i * PIECE * entry_of(how->most), row_at(m, r + least(i, rows - 1)) + at * how->bytes, least(m->n - at * MP_SUPER, PIECE * MP_SUPER));
+        for (s.t = 0; s.t < tok; s.t += STRIP) {
+            s.tok = least(tok - s.t, STRIP);
+            for (int i = 0; i < s.tok; i++)
+                s.x[i] = (const mp_q8 *)mp_mm_x(m, first + s.t + i) + at;
+            multiply(p, how, &s);
+        }
+    }
+    for (int t = 0; t < tok; t++)
+        store_rows(m, first + t, r, p->lanes[t]);
+}
+
+void mp_mm_256(const mp_mm *m, const mp_mm256 *how)
+{
+    assert(m->n <= MP_MM_COLS && mp_q8_bytes(MP_MM_COLS) <= MP_MM_SCRATCH);
+    if (m->tok == 1) {
+        one_token(m, how);
+        return;
+    }
+    for (int64_t t = 0; t < m->tok; t += TOKENS)
+        for (int64_t r = 0; r < m->rows; r += ROWS)
+            block(m, how, r, t, least(m->tok - t, TOKENS));
+}
