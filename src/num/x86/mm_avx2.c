@@ -103,7 +103,7 @@ MP_INLINE sums pairs(const __m256i *const *w, const mp_q8 *const *x, int h, int 
             MP_UNROLL
             for (int r = 0; r < TILE_ROWS; r++) {
                 __m256i p = _mm256_maddubs_epi16(q[r], a);
-                s.v[t][r] = k == from ? p : _mm256_add_epi16(s.v[t][r], p);
+                s.v[t][r] = k == from ? p : held(_mm256_add_epi16(s.v[t][r], p));
             }
         }
     }
@@ -127,7 +127,7 @@ MP_INLINE sums wide_sums(const __m256i *const *w, const mp_q8 *const *x, int h, 
             MP_UNROLL
             for (int r = 0; r < TILE_ROWS; r++) {
                 __m256i p = _mm256_madd_epi16(q[r], a);
-                s.v[t][r] = k == 0 ? p : _mm256_add_epi32(s.v[t][r], p);
+                s.v[t][r] = k == 0 ? p : held(_mm256_add_epi32(s.v[t][r], p));
             }
         }
     }
