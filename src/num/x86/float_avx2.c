@@ -1,8 +1,28 @@
-/* Rows of F32, F16 and BF16: products and decoding. */
+/* Products of rows of F32, F16 and BF16 with float activations.
+ *
+ * Element i is added to lane i % 16 of a row and token (two registers), in order; the lanes are folded at the end: the same for one token, with
+ * one row at a time, and for many, where 16 rows at a time, 512 elements of each, become floats in a panel once and are multiplied in tiles of 2 rows x
+ * 3 tokens (12 of 16 registers).
+ * Floor: one token: the rows' bytes; many: 16 products a cycle (two 256-bit multiply-adds), with 10 loads, of which two a cycle are done, for every 12.
+ *
+ *   scratch   panel [16 rows][512] floats, 32 KiB | lanes [96 tokens][16 rows] of two registers, 96 KiB
+ */
+#include "num/x86/ahead.h"
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
-/* Reads the elements [at, at + 8), at any address; from `left` (which may be negative) on they are 0 and not touched. */
+enum { ROWS = 16, TOKENS = 96, STRIP = 6, PIECE = 512, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
+
+typedef struct lanes { __m256 v[2]; } lanes;
+
+typedef struct panel {
+    float w[ROWS][PIECE];
+    lanes sum[TOKENS][ROWS];
+} panel;
+
+_Static_assert(sizeof(panel) <= MP_MM_SCRATCH, "the panel has outgrown its scratch");
+
+/* Elements [at, at + 8), at any address; from `left` (which may be negative) on they are 0 and not touched. */
 typedef __m256 load_fn(const void *src, int64_t at, int64_t left);
 
 MP_INLINE __m256 load_f32(const void *src, int64_t at, int64_t left)
@@ -29,64 +49,156 @@ MP_INLINE __m256 load_bf16(const void *src, int64_t at, int64_t left)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_halves(src, at, left)), 16));
 }
 
-/* Two accumulators of 8 lanes a token: element i goes to lane i % 16. More would not fit the registers with four tokens. */
-MP_INLINE void dot_tok(float *out, const mp_dot_in *in, int tok, load_fn *load)
+static int least(int64_t a, int b)
 {
-    const float *xt[MP_DOT_TOK];
-    __m256 acc[MP_DOT_TOK][2];
-    int64_t i = 0, n = in->n;
-    MP_UNROLL
-    for (int t = 0; t < tok; t++) {
-        xt[t] = in->x[t];
-        acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+    return a < b ? (int)a : b;
+}
+
+MP_INLINE void one_token(const mp_mm *m, load_fn *load)
+{
+    const float *x = mp_mm_x(m, 0);
+    float *out = mp_mm_out(m, 0);
+    for (int64_t r = 0; r < m->rows; r++) {
+        const char *row = (const char *)m->w + (size_t)r * m->row_bytes;
+        __m256 low = _mm256_setzero_ps(), high = low;
+        int64_t i = 0;
+        for (; m->n - i >= STEP; i += STEP) {
+            low = _mm256_fmadd_ps(load(row, i, 8), _mm256_loadu_ps(x + i), low);
+            high = _mm256_fmadd_ps(load(row, i + 8, 8), _mm256_loadu_ps(x + i + 8), high);
+        }
+        low = _mm256_fmadd_ps(load(row, i, m->n - i), mp_get_256(x + i, m->n - i), low);
+        high = _mm256_fmadd_ps(load(row, i + 8, m->n - i - 8), mp_get_256(x + i + 8, m->n - i - 8), high);
+        out[r] = mp_fold_256(low, high);
     }
-    for (; n - i >= 16; i += 16) {
+}
+
+/* Elements [from, from + n) of 16 rows and 96 tokens. */
+typedef struct block {
+    int64_t      r, t, from, n;
+    int          rows, tok;
+    const float *w[ROWS];
+    mp_ahead     ahead;
+} block;
+
+/* An operand of several products, which the compiler would otherwise read anew for each. */
+MP_INLINE __m256 held(const float *x, int64_t left)
+{
+    __m256 v = mp_get_256(x, left);
+    __asm__("" : "+x"(v));
+    return v;
+}
+
+/* Elements [at, at + 16), of which `left` remain. */
+MP_INLINE void step(lanes acc[TILE_TOK][TILE_ROWS], const float *const *w, const float *const *x, int64_t at, int64_t left, int tok)
+{
+    MP_UNROLL
+    for (int h = 0; h < 2; h++) {
+        __m256 row[TILE_ROWS];
         MP_UNROLL
-        for (int u = 0; u < 2; u++) {
-            __m256 w = load(in->row, i + 8 * u, 8);
+        for (int r = 0; r < TILE_ROWS; r++)
+            row[r] = held(w[r] + at + 8 * h, left - 8 * h);
+        MP_UNROLL
+        for (int t = 0; t < tok; t++) {
+            __m256 a = held(x[t] + at + 8 * h, left - 8 * h);
             MP_UNROLL
-            for (int t = 0; t < tok; t++)
-                acc[t][u] = _mm256_fmadd_ps(w, _mm256_loadu_ps(xt[t] + i + 8 * u), acc[t][u]);
+            for (int r = 0; r < TILE_ROWS; r++)
+                acc[t][r].v[h] = _mm256_fmadd_ps(row[r], a, acc[t][r].v[h]);
         }
     }
-    MP_UNROLL
-    for (int u = 0; u < 2; u++) {
-        int64_t left = n - i - 8 * u;
-        __m256 w = load(in->row, i + 8 * u, left);
-        MP_UNROLL
-        for (int t = 0; t < tok; t++)
-            acc[t][u] = _mm256_fmadd_ps(w, mp_get_256(xt[t] + i + 8 * u, left), acc[t][u]);
-    }
+}
+
+/* Adds the products of rows r and r + 1 and `tok` tokens. */
+MP_INLINE void tile(lanes (*sum)[ROWS], const block *b, int r, const float *const *x, int tok)
+{
+    const float *w[TILE_ROWS] = { b->w[r], b->w[r + 1] };
+    lanes acc[TILE_TOK][TILE_ROWS];
+    int64_t at = 0;
     MP_UNROLL
     for (int t = 0; t < tok; t++)
-        out[t] = mp_fold_256(acc[t][0], acc[t][1]);
+        MP_UNROLL
+        for (int i = 0; i < TILE_ROWS; i++)
+            acc[t][i] = b->from ? sum[t][r + i] : (lanes){ 0 };
+    for (; b->n - at >= STEP; at += STEP)
+        step(acc, w, x, at, STEP, tok);
+    if (b->n > at)
+        step(acc, w, x, at, b->n - at, tok);
+    MP_UNROLL
+    for (int t = 0; t < tok; t++)
+        MP_UNROLL
+        for (int i = 0; i < TILE_ROWS; i++)
+            sum[t][r + i] = acc[t][i];
 }
 
-/* `tok` is a constant in each call, so that the loops over it unroll. */
-MP_INLINE void dot_any(float *out, const mp_dot_in *in, load_fn *load)
+static void multiply(const mp_mm *m, const block *b)
 {
-    switch (in->tok) {
-    case 1: dot_tok(out, in, 1, load); break;
-    case 2: dot_tok(out, in, 2, load); break;
-    case 3: dot_tok(out, in, 3, load); break;
-    default: dot_tok(out, in, 4, load); break;
+    panel *p = m->scratch;
+    for (int first = 0; first < b->tok; first += STRIP) {
+        const float *x[STRIP];
+        int tok = least(b->tok - first, STRIP);
+        for (int i = 0; i < tok; i++)
+            x[i] = (const float *)mp_mm_x(m, b->t + first + i) + b->from;
+        for (int r = 0; r < b->rows; r += TILE_ROWS) {
+            mp_ahead_ask(&b->ahead, r, first / STRIP);
+            for (int t = 0; t < tok; t += TILE_TOK)
+                switch (tok - t) {
+                case 1: tile(p->sum + first + t, b, r, x + t, 1); break;
+                case 2: tile(p->sum + first + t, b, r, x + t, 2); break;
+                default: tile(p->sum + first + t, b, r, x + t, 3); break;
+                }
+        }
     }
 }
 
-static void dot_f32(float *out, const void *row, const void *const *x, int64_t n, int tok)
+static void store_rows(const mp_mm *m, int64_t t, int64_t r, const lanes *sum)
 {
-    dot_any(out, &(mp_dot_in){ row, x, n, tok }, load_f32);
+    for (int i = 0; i < ROWS && r + i < m->rows; i += 8) {
+        __m256 v[8];
+        MP_UNROLL
+        for (int j = 0; j < 8; j++)
+            v[j] = _mm256_add_ps(sum[i + j].v[0], sum[i + j].v[1]);
+        mp_put_256(mp_mm_out(m, t) + r + i, m->rows - r - i, mp_folds_256(v));
+    }
 }
 
-static void dot_f16(float *out, const void *row, const void *const *x, int64_t n, int tok)
+/* Rows of floats are multiplied where they are. Of an odd number the last one is there twice. */
+MP_INLINE void unpack(const mp_mm *m, block *b, load_fn *load)
 {
-    dot_any(out, &(mp_dot_in){ row, x, n, tok }, load_f16);
+    panel *p = m->scratch;
+    for (int i = 0; i < ROWS && i <= b->rows; i++) {
+        const char *row = (const char *)m->w + (size_t)(b->r + least(i, b->rows - 1)) * m->row_bytes;
+        b->w[i] = p->w[i];
+        if (load == load_f32)
+            b->w[i] = (const float *)(const void *)row + b->from;
+        else
+            for (int64_t at = 0; at < b->n; at += 8)
+                _mm256_storeu_ps(p->w[i] + at, load(row, b->from + at, b->n - at));
+    }
 }
 
-static void dot_bf16(float *out, const void *row, const void *const *x, int64_t n, int tok)
+MP_INLINE void mm(const mp_mm *m, load_fn *load)
 {
-    dot_any(out, &(mp_dot_in){ row, x, n, tok }, load_bf16);
+    const size_t size = load == load_f32 ? 4 : 2;
+    if (m->tok == 1) {
+        one_token(m, load);
+        return;
+    }
+    for (int64_t t = 0; t < m->tok; t += TOKENS)
+        for (int64_t r = 0; r < m->rows; r += ROWS) {
+            block b = { .r = r, .t = t, .rows = least(m->rows - r, ROWS), .tok = least(m->tok - t, TOKENS) };
+            for (; b.from < m->n; b.from += PIECE) {
+                b.n = least(m->n - b.from, PIECE);
+                b.ahead = mp_ahead_of(m, r, (size_t)(b.from + PIECE) * size, PIECE * size, (b.tok + STRIP - 1) / STRIP);
+                unpack(m, &b, load);
+                multiply(m, &b);
+            }
+            for (int i = 0; i < b.tok; i++)
+                store_rows(m, t + i, r, ((panel *)m->scratch)->sum[i]);
+        }
 }
+
+static void mm_f32(const mp_mm *m) { mm(m, load_f32); }
+static void mm_f16(const mp_mm *m) { mm(m, load_f16); }
+static void mm_bf16(const mp_mm *m) { mm(m, load_bf16); }
 
 MP_INLINE void decode(float *dst, const void *src, int64_t n, load_fn *load)
 {
@@ -101,7 +213,7 @@ void mp_avx2_init_float(mp_kern *k)
 {
     k->dequant[MP_F16] = dequant_f16;
     k->dequant[MP_BF16] = dequant_bf16;
-    k->dot[MP_F32] = dot_f32;
-    k->dot[MP_F16] = dot_f16;
-    k->dot[MP_BF16] = dot_bf16;
+    k->mm[MP_F32] = mm_f32;
+    k->mm[MP_F16] = mm_f16;
+    k->mm[MP_BF16] = mm_bf16;
 }
