@@ -11,7 +11,7 @@
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
-enum { ROWS = 16, TOKENS = 96, STRIP = 6, PIECE = 512, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
+enum { ROWS = 16, TOKENS = 96, STRIP = 3, PIECE = 512, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
 
 typedef struct lanes { __m256 v[2]; } lanes;
 

@@ -2,21 +2,21 @@
  *
  * One token (decode): one row after the other; see block_avx2.h.
  *
- * More tokens (prefill): 16 rows are unpacked into a panel, 4 super-blocks of each at a time, and every tile of 2 rows x 2 tokens takes its codes and
+ * More tokens (prefill): 16 rows are unpacked into a panel, 8 super-blocks of each at a time, and every tile of 2 rows x 3 tokens takes its codes and
  * activations from there. Floor, for 256 products: multiplications of any kind take two of the four 256-bit ports (Zen 4: 2 a cycle, additions 4).
  *
  *     codes to 31    8 vpmaddubsw, 2 vpmaddwd, 4 float (MIN_32: 5, MIN_16: 8)      7 cycles (7.5, 9)
  *     codes to 63    8, 4, 4                                                       8
  *     wide           16 vpmaddwd of 16-bit codes, 4 float                          10
  *
- *   scratch   the token (one), or panel [16 rows][4 super-blocks] 40 KiB | lanes [128 tokens][16 rows] of 32 bytes, 64 KiB
+ *   scratch   the token (one), or panel [16 rows][8 super-blocks] 80 KiB | lanes [144 tokens][16 rows] of 32 bytes, 72 KiB
  */
 #include <assert.h>
 
 #include "num/x86/ahead.h"
 #include "num/x86/block_avx2.h"
 
-enum { ROWS = 16, TOKENS = 128, STRIP = 8, TILE_ROWS = 2, TILE_TOK = 2, PIECE = 4 /* super-blocks */, ENTRY_MOST = MP_CODES_WIDE + MP_PANEL_MORE };
+enum { ROWS = 16, TOKENS = 144, STRIP = 6, TILE_ROWS = 2, TILE_TOK = 3, PIECE = 8 /* super-blocks */, ENTRY_MOST = MP_CODES_WIDE + MP_PANEL_MORE };
 
 typedef struct panel {
     __m256i w[ROWS * PIECE * ENTRY_MOST]; /* as many of each row as its type needs */
@@ -219,12 +219,16 @@ MP_INLINE void tiles(panel *p, const mp_mm256 *how, const strip *s)
 {
     for (int r = 0; r < s->rows; r += TILE_ROWS) {
         const __m256i *w = p->w + r * PIECE * entry_of(how->most);
-        int t = 0;
         mp_ahead_ask(&s->ahead, r, s->t / STRIP);
-        for (; t + TILE_TOK <= s->tok; t += TILE_TOK)
-            tile(&p->lanes[s->t + t][r], how, w, s, t, TILE_TOK);
-        for (; t < s->tok; t++)
-            tile(&p->lanes[s->t + t][r], how, w, s, t, 1);
+        for (int t = 0, n; t < s->tok; t += n) {
+            __m256 *lanes = &p->lanes[s->t + t][r];
+            n = s->tok - t == 4 ? 2 : least(s->tok - t, TILE_TOK);
+            switch (n) {
+            case 1: tile(lanes, how, w, s, t, 1); break;
+            case 2: tile(lanes, how, w, s, t, 2); break;
+            default: tile(lanes, how, w, s, t, 3); break;
+            }
+        }
     }
 }
 
