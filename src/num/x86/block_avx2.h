@@ -22,7 +22,7 @@
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
-enum { MP_SUPER = 256 };
+enum { MP_SUPER = 256, MP_FEW = 4 /* tokens */ };
 typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
 
 typedef struct mp_super256 {
@@ -48,6 +48,7 @@ enum { MP_CODES = 8, MP_CODES_WIDE = 16, MP_PANEL_MORE = 4 };
 typedef struct mp_mm256 {
     void (*panel)(__m256i *to, const uint8_t *row, int64_t n);       /* n weights */
     float (*row)(const uint8_t *row, const mp_q8 *x, int64_t n);     /* a whole row for one token that is not turned */
+    void (*few)(float *out, const uint8_t *row, const void *const *x, int64_t n, int tok); /* for 2 to MP_FEW turned ones */
     int         bytes, most, bias;
     mp_min_kind min;
 } mp_mm256;
@@ -176,6 +177,87 @@ MP_INLINE float mp_row_256(const mp_type256 type, const uint8_t *src, const mp_q
     return mp_fold8_256(acc);
 }
 
+/* ---- few tokens ---- */
+
+/* The sums of half h of one token with turned codes; wide: with their magnitudes too, and 256 times. */
+MP_INLINE __m256i mp_turned_256(const __m256i q[4], const __m256i size[4], const mp_q8 *x, int h, int most)
+{
+    const __m256i unit = _mm256_set1_epi16(most > 63 ? 256 : 1);
+    const int step = most > 63 ? 1 : most > 31 ? 2 : 4;
+    __m256i sum = _mm256_setzero_si256();
+    MP_UNROLL
+    for (int k = 0; k < 4; k += step) {
+        __m256i pairs = _mm256_setzero_si256();
+        MP_UNROLL
+        for (int i = k; i < k + step; i++) {
+            __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(x->q + 64 * i + 32 * h));
+            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(size[i], most > 63 ? _mm256_sign_epi8(a, q[i]) : a));
+        }
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, unit));
+    }
+    return sum;
+}
+
+MP_INLINE void mp_few_step_256(__m256 *acc, const mp_type256 type, const uint8_t *src, const mp_q8 *const *x, int tok)
+{
+    mp_super256 w;
+    __m256 scale[2];
+    type.unpack(&w, src);
+    mp_lanes_256(scale, &w, type);
+    MP_UNROLL
+    for (int h = 0; h < 2; h++) {
+        __m256i q[4] = { w.q[h], w.q[2 + h], w.q[4 + h], w.q[6 + h] }, size[4];
+        mp_turn_256(q);
+        MP_UNROLL
+        for (int k = 0; k < 4; k++)
+            size[k] = type.most > 63 ? _mm256_abs_epi8(q[k]) : q[k];
+        MP_UNROLL
+        for (int t = 0; t < tok; t++) {
+            __m256i sum = mp_turned_256(q, size, x[t], h, type.most);
+            if (type.bias)
+                sum = _mm256_add_epi32(sum, mp_bias_256(x[t], h, type.bias));
+            acc[t] = mp_add_256(acc[t], sum, scale[h], x[t], h);
+        }
+    }
+    MP_UNROLL
+    for (int t = 0; t < tok; t++)
+        acc[t] = mp_off_256(acc[t], type.min, w.min, x[t]);
+}
+
+MP_INLINE void mp_few_tok_256(float *out, const mp_type256 type, const mp_dot_in *in, int tok)
+{
+    const uint8_t *src = in->row;
+    const mp_q8 *x[MP_FEW];
+    __m256 acc[MP_FEW];
+    int64_t n = in->n;
+    MP_UNROLL
+    for (int t = 0; t < tok; t++)
+        acc[t] = _mm256_setzero_ps(), x[t] = in->x[t];
+    for (; n >= MP_SUPER; n -= MP_SUPER, src += type.bytes) {
+        mp_few_step_256(acc, type, src, x, tok);
+        MP_UNROLL
+        for (int t = 0; t < tok; t++)
+            x[t]++;
+    }
+    if (type.len < MP_SUPER && n > 0) {
+        uint8_t padded[MP_SUPER * 2];
+        mp_pad_256(padded, type, src, n);
+        mp_few_step_256(acc, type, padded, x, tok);
+    }
+    MP_UNROLL
+    for (int t = 0; t < tok; t++)
+        out[t] = mp_fold8_256(acc[t]);
+}
+
+MP_INLINE void mp_few_256(float *out, const mp_type256 type, const mp_dot_in *in)
+{
+    switch (in->tok) {
+    case 2: mp_few_tok_256(out, type, in, 2); break;
+    case 3: mp_few_tok_256(out, type, in, 3); break;
+    default: mp_few_tok_256(out, type, in, 4); break;
+    }
+}
+
 /* ---- panels ---- */
 
 MP_INLINE void mp_panel_super_256(__m256i *to, const mp_type256 type, const uint8_t *src)
@@ -260,9 +342,13 @@ MP_INLINE void mp_dequant_256(float *dst, const mp_type256 type, const void *src
     static void dequant_##name(float *dst, const void *src, int64_t n) { mp_dequant_256(dst, t, src, n); }                 \
     static void panel_##name(__m256i *to, const uint8_t *row, int64_t n) { mp_panel_256(to, t, row, n); }                  \
     static float row_##name(const uint8_t *row, const mp_q8 *x, int64_t n) { return mp_row_256(t, row, x, n); }            \
+    static void few_##name(float *out, const uint8_t *row, const void *const *x, int64_t n, int tok)                       \
+    {                                                                                                                      \
+        mp_few_256(out, t, &(mp_dot_in){ row, x, n, tok });                                                                \
+    }                                                                                                                      \
     static void mm_##name(const mp_mm *m)                                                                                  \
     {                                                                                                                      \
-        mp_mm_256(m, &(const mp_mm256){ panel_##name, row_##name, t.bytes, t.most, t.bias, t.min });                       \
+        mp_mm_256(m, &(const mp_mm256){ panel_##name, row_##name, few_##name, t.bytes, t.most, t.bias, t.min });                       \
     }
 
 /* ---- pieces of unpackers ---- */

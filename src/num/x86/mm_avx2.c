@@ -56,6 +56,19 @@ static void one_token(const mp_mm *m, const mp_mm256 *how)
         out[r] = how->row(row_at(m, r), x, m->n);
 }
 
+static void few_tokens(const mp_mm *m, const mp_mm256 *how)
+{
+    const void *x[MP_FEW];
+    float *out[MP_FEW], y[MP_FEW];
+    for (int t = 0; t < m->tok; t++)
+        x[t] = mp_mm_x(m, t), out[t] = mp_mm_out(m, t);
+    for (int64_t r = 0; r < m->rows; r++) {
+        how->few(y, row_at(m, r), x, m->n, (int)m->tok);
+        for (int t = 0; t < m->tok; t++)
+            out[t][r] = y[t];
+    }
+}
+
 /* ---- more tokens ---- */
 
 /* What a panel is multiplied with: super-blocks [0, supers) of `rows` rows with those of up to STRIP tokens, the first of which is the panel's t-th. */
@@ -288,6 +301,10 @@ void mp_mm_256(const mp_mm *m, const mp_mm256 *how)
     assert(m->n <= MP_MM_COLS && mp_q8_bytes(MP_MM_COLS) <= MP_MM_SCRATCH);
     if (m->tok == 1) {
         one_token(m, how);
+        return;
+    }
+    if (m->tok <= MP_FEW) {
+        few_tokens(m, how);
         return;
     }
     for (int64_t t = 0; t < m->tok; t += TOKENS)
