@@ -11,7 +11,7 @@
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
-enum { ROWS = 16, TOKENS = 96, STRIP = 3, PIECE = 512, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
+enum { ROWS = 16, TOKENS = 96, FEW = 6, PIECE = 512, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
 
 typedef struct lanes { __m256 v[2]; } lanes;
 
@@ -76,30 +76,35 @@ MP_INLINE void one_token(const mp_mm *m, load_fn *load)
 typedef struct block {
     int64_t      r, t, from, n;
     int          rows, tok;
-    const float *w[ROWS];
+    const void  *w[ROWS]; /* from element `from` on */
     mp_ahead     ahead;
 } block;
 
 /* An operand of several products, which the compiler would otherwise read anew for each. */
-MP_INLINE __m256 held(const float *x, int64_t left)
+MP_INLINE __m256 held(__m256 v)
 {
-    __m256 v = mp_get_256(x, left);
     __asm__("" : "+x"(v));
     return v;
 }
 
+typedef struct operands {
+    load_fn     *load;
+    const void  *w[TILE_ROWS];
+    const float *x[TILE_TOK];
+} operands;
+
 /* Elements [at, at + 16), of which `left` remain. */
-MP_INLINE void step(lanes acc[TILE_TOK][TILE_ROWS], const float *const *w, const float *const *x, int64_t at, int64_t left, int tok)
+MP_INLINE void step(lanes acc[TILE_TOK][TILE_ROWS], const operands *o, int64_t at, int64_t left, int tok)
 {
     MP_UNROLL
     for (int h = 0; h < 2; h++) {
         __m256 row[TILE_ROWS];
         MP_UNROLL
         for (int r = 0; r < TILE_ROWS; r++)
-            row[r] = held(w[r] + at + 8 * h, left - 8 * h);
+            row[r] = held(o->load(o->w[r], at + 8 * h, left - 8 * h));
         MP_UNROLL
         for (int t = 0; t < tok; t++) {
-            __m256 a = held(x[t] + at + 8 * h, left - 8 * h);
+            __m256 a = held(mp_get_256(o->x[t] + at + 8 * h, left - 8 * h));
             MP_UNROLL
             for (int r = 0; r < TILE_ROWS; r++)
                 acc[t][r].v[h] = _mm256_fmadd_ps(row[r], a, acc[t][r].v[h]);
@@ -108,20 +113,23 @@ MP_INLINE void step(lanes acc[TILE_TOK][TILE_ROWS], const float *const *w, const
 }
 
 /* Adds the products of rows r and r + 1 and `tok` tokens. */
-MP_INLINE void tile(lanes (*sum)[ROWS], const block *b, int r, const float *const *x, int tok)
+MP_INLINE void tile(lanes (*sum)[ROWS], const block *b, int r, const operands *tokens, int tok)
 {
-    const float *w[TILE_ROWS] = { b->w[r], b->w[r + 1] };
+    operands o = *tokens;
     lanes acc[TILE_TOK][TILE_ROWS];
     int64_t at = 0;
+    MP_UNROLL
+    for (int i = 0; i < TILE_ROWS; i++)
+        o.w[i] = b->w[r + i];
     MP_UNROLL
     for (int t = 0; t < tok; t++)
         MP_UNROLL
         for (int i = 0; i < TILE_ROWS; i++)
             acc[t][i] = b->from ? sum[t][r + i] : (lanes){ 0 };
     for (; b->n - at >= STEP; at += STEP)
-        step(acc, w, x, at, STEP, tok);
+        step(acc, &o, at, STEP, tok);
     if (b->n > at)
-        step(acc, w, x, at, b->n - at, tok);
+        step(acc, &o, at, b->n - at, tok);
     MP_UNROLL
     for (int t = 0; t < tok; t++)
         MP_UNROLL
@@ -129,24 +137,28 @@ MP_INLINE void tile(lanes (*sum)[ROWS], const block *b, int r, const float *cons
             sum[t][r + i] = acc[t][i];
 }
 
-static void multiply(const mp_mm *m, const block *b)
+MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
 {
     panel *p = m->scratch;
-    for (int first = 0; first < b->tok; first += STRIP) {
-        const float *x[STRIP];
-        int tok = least(b->tok - first, STRIP);
+    for (int first = 0; first < b->tok; first += TILE_TOK) {
+        operands o = { .load = load };
+        int tok = least(b->tok - first, TILE_TOK);
         for (int i = 0; i < tok; i++)
-            x[i] = (const float *)mp_mm_x(m, b->t + first + i) + b->from;
+            o.x[i] = (const float *)mp_mm_x(m, b->t + first + i) + b->from;
         for (int r = 0; r < b->rows; r += TILE_ROWS) {
-            mp_ahead_ask(&b->ahead, r, first / STRIP);
-            for (int t = 0; t < tok; t += TILE_TOK)
-                switch (tok - t) {
-                case 1: tile(p->sum + first + t, b, r, x + t, 1); break;
-                case 2: tile(p->sum + first + t, b, r, x + t, 2); break;
-                default: tile(p->sum + first + t, b, r, x + t, 3); break;
-                }
+            mp_ahead_ask(&b->ahead, r, first / TILE_TOK);
+            switch (tok) {
+            case 1: tile(p->sum + first, b, r, &o, 1); break;
+            case 2: tile(p->sum + first, b, r, &o, 2); break;
+            default: tile(p->sum + first, b, r, &o, 3); break;
+            }
         }
     }
+}
+
+static void multiply_floats(const mp_mm *m, const block *b)
+{
+    multiply(m, b, load_f32);
 }
 
 static void store_rows(const mp_mm *m, int64_t t, int64_t r, const lanes *sum)
@@ -160,18 +172,19 @@ static void store_rows(const mp_mm *m, int64_t t, int64_t r, const lanes *sum)
     }
 }
 
-/* Rows of floats are multiplied where they are. Of an odd number the last one is there twice. */
-MP_INLINE void unpack(const mp_mm *m, block *b, load_fn *load)
+/* Of an odd number of rows the last one is there twice. */
+static void set_rows(const mp_mm *m, block *b, size_t size)
 {
-    panel *p = m->scratch;
+    for (int i = 0; i < ROWS && i <= b->rows; i++)
+        b->w[i] = (const char *)m->w + (size_t)(b->r + least(i, b->rows - 1)) * m->row_bytes + (size_t)b->from * size;
+}
+
+MP_INLINE void unpack(panel *p, block *b, load_fn *load)
+{
     for (int i = 0; i < ROWS && i <= b->rows; i++) {
-        const char *row = (const char *)m->w + (size_t)(b->r + least(i, b->rows - 1)) * m->row_bytes;
+        for (int64_t at = 0; at < b->n; at += 8)
+            _mm256_storeu_ps(p->w[i] + at, load(b->w[i], at, b->n - at));
         b->w[i] = p->w[i];
-        if (load == load_f32)
-            b->w[i] = (const float *)(const void *)row + b->from;
-        else
-            for (int64_t at = 0; at < b->n; at += 8)
-                _mm256_storeu_ps(p->w[i] + at, load(row, b->from + at, b->n - at));
     }
 }
 
@@ -187,9 +200,14 @@ MP_INLINE void mm(const mp_mm *m, load_fn *load)
             block b = { .r = r, .t = t, .rows = least(m->rows - r, ROWS), .tok = least(m->tok - t, TOKENS) };
             for (; b.from < m->n; b.from += PIECE) {
                 b.n = least(m->n - b.from, PIECE);
-                b.ahead = mp_ahead_of(m, r, (size_t)(b.from + PIECE) * size, PIECE * size, (b.tok + STRIP - 1) / STRIP);
-                unpack(m, &b, load);
-                multiply(m, &b);
+                b.ahead = mp_ahead_of(m, r, (size_t)(b.from + PIECE) * size, PIECE * size, (b.tok + TILE_TOK - 1) / TILE_TOK);
+                set_rows(m, &b, size);
+                if (load != load_f32 && b.tok > FEW)
+                    unpack(m->scratch, &b, load);
+                if (load == load_f32 || b.tok > FEW)
+                    multiply_floats(m, &b);
+                else
+                    multiply(m, &b, load);
             }
             for (int i = 0; i < b.tok; i++)
                 store_rows(m, t + i, r, ((panel *)m->scratch)->sum[i]);
