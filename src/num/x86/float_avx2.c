@@ -1,26 +1,20 @@
 /* Products of rows of F32, F16 and BF16 with float activations.
  *
  * Element i is added to lane i % 16 of a row and token (two registers), in order; the lanes are folded at the end: the same for one token, with
- * one row at a time, and for many, where 16 rows at a time, 512 elements of each, become floats in a panel once and are multiplied in tiles of 2 rows x
- * 3 tokens (12 of 16 registers).
+ * one row at a time, and for many, with tiles of 2 rows x 3 tokens (12 of 16 registers), 1024 elements of 16 rows at a time.
  * Floor: one token: the rows' bytes; many: 16 products a cycle (two 256-bit multiply-adds), with 10 loads, of which two a cycle are done, for every 12.
  *
- *   scratch   panel [16 rows][512] floats, 32 KiB | lanes [96 tokens][16 rows] of two registers, 96 KiB
+ *   scratch   lanes [96 tokens][16 rows] of two registers, 96 KiB
  */
 #include "num/x86/ahead.h"
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
-enum { ROWS = 16, TOKENS = 96, FEW = 6, PIECE = 512, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
+enum { ROWS = 16, TOKENS = 96, PIECE = 1024, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
 
 typedef struct lanes { __m256 v[2]; } lanes;
 
-typedef struct panel {
-    float w[ROWS][PIECE];
-    lanes sum[TOKENS][ROWS];
-} panel;
-
-_Static_assert(sizeof(panel) <= MP_MM_SCRATCH, "the panel has outgrown its scratch");
+_Static_assert(sizeof(lanes[TOKENS][ROWS]) <= MP_MM_SCRATCH, "the lanes have outgrown their scratch");
 
 /* Elements [at, at + 8), at any address; from `left` (which may be negative) on they are 0 and not touched. */
 typedef __m256 load_fn(const void *src, int64_t at, int64_t left);
@@ -139,7 +133,7 @@ MP_INLINE void tile(lanes (*sum)[ROWS], const block *b, int r, const operands *t
 
 MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
 {
-    panel *p = m->scratch;
+    lanes (*sum)[ROWS] = m->scratch;
     for (int first = 0; first < b->tok; first += TILE_TOK) {
         operands o = { .load = load };
         int tok = least(b->tok - first, TILE_TOK);
@@ -148,17 +142,12 @@ MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
         for (int r = 0; r < b->rows; r += TILE_ROWS) {
             mp_ahead_ask(&b->ahead, r, first / TILE_TOK);
             switch (tok) {
-            case 1: tile(p->sum + first, b, r, &o, 1); break;
-            case 2: tile(p->sum + first, b, r, &o, 2); break;
-            default: tile(p->sum + first, b, r, &o, 3); break;
+            case 1: tile(sum + first, b, r, &o, 1); break;
+            case 2: tile(sum + first, b, r, &o, 2); break;
+            default: tile(sum + first, b, r, &o, 3); break;
             }
         }
     }
-}
-
-static void multiply_floats(const mp_mm *m, const block *b)
-{
-    multiply(m, b, load_f32);
 }
 
 static void store_rows(const mp_mm *m, int64_t t, int64_t r, const lanes *sum)
@@ -179,15 +168,6 @@ static void set_rows(const mp_mm *m, block *b, size_t size)
         b->w[i] = (const char *)m->w + (size_t)(b->r + least(i, b->rows - 1)) * m->row_bytes + (size_t)b->from * size;
 }
 
-MP_INLINE void unpack(panel *p, block *b, load_fn *load)
-{
-    for (int i = 0; i < ROWS && i <= b->rows; i++) {
-        for (int64_t at = 0; at < b->n; at += 8)
-            _mm256_storeu_ps(p->w[i] + at, load(b->w[i], at, b->n - at));
-        b->w[i] = p->w[i];
-    }
-}
-
 MP_INLINE void mm(const mp_mm *m, load_fn *load)
 {
     const size_t size = load == load_f32 ? 4 : 2;
@@ -202,15 +182,10 @@ MP_INLINE void mm(const mp_mm *m, load_fn *load)
                 b.n = least(m->n - b.from, PIECE);
                 b.ahead = mp_ahead_of(m, r, (size_t)(b.from + PIECE) * size, PIECE * size, (b.tok + TILE_TOK - 1) / TILE_TOK);
                 set_rows(m, &b, size);
-                if (load != load_f32 && b.tok > FEW)
-                    unpack(m->scratch, &b, load);
-                if (load == load_f32 || b.tok > FEW)
-                    multiply_floats(m, &b);
-                else
-                    multiply(m, &b, load);
+                multiply(m, &b, load);
             }
             for (int i = 0; i < b.tok; i++)
-                store_rows(m, t + i, r, ((panel *)m->scratch)->sum[i]);
+                store_rows(m, t + i, r, ((lanes (*)[ROWS])m->scratch)[i]);
         }
 }
 
