@@ -73,6 +73,8 @@ static dot_case dot_open(mp_dtype type, int64_t n, row_kind kind)
     for (int t = 0; t < TOKENS; t++) {
         c.x[t] = malloc((size_t)n * sizeof(float));
         fill(c.x[t], n, kind == ROW_HUGE ? 10.0f : 1.0f);
+        for (int64_t i = 0; t == TOKENS - 1 && (kind == ROW_ONES || kind == ROW_LOW) && i < n; i++)
+            c.x[t][i] = 1.0f; /* the largest codes of both */
         measure(&c, t, c.x[t]);
     }
     return c;
@@ -215,14 +217,17 @@ enum { MANY_ROWS = 37, MANY_TOK = 134, OUT_STRIDE = MANY_ROWS + 3 };
 /* Row by row and token by token is what whole products must give, bit for bit, wherever tokens and results lie. */
 static void many_check(const mp_kern *k, mp_dtype type, int64_t n, int rows, int tok)
 {
+    const row_kind kind = tok == 8 ? ROW_ONES : tok == 5 ? ROW_LOW : ROW_RANDOM; /* the largest codes: then tokens 0, 3, ... have them too */
     size_t row_bytes = mp_dtype_row_bytes(type, n), stride;
     guard  w = guard_open(row_bytes * (size_t)rows), out = guard_open(sizeof(float) * OUT_STRIDE * (size_t)tok);
     float *x[MANY_TOK], *got = (float *)(void *)out.p, one;
     int32_t x_row[MANY_TOK], out_row[MANY_TOK];
-    row_fill(type, w.p, n * rows, ROW_RANDOM);
+    row_fill(type, w.p, n * rows, kind);
     for (int t = 0; t < tok; t++) {
         x[t] = malloc((size_t)n * sizeof(float));
         fill(x[t], n, 1.0f);
+        for (int64_t i = 0; kind != ROW_RANDOM && t % 3 == 0 && i < n; i++)
+            x[t][i] = 1.0f;
         x_row[t] = (tok - 1 - t) * 3 + t % 3; /* of the token before, twice over */
         out_row[t] = (t + 1) % tok;
     }
