@@ -131,6 +131,17 @@ MP_INLINE void tile(lanes (*sum)[ROWS], const block *b, int r, const operands *t
             sum[t][r + i] = acc[t][i];
 }
 
+static void store_rows(const mp_mm *m, int64_t t, int64_t r, const lanes *sum)
+{
+    for (int i = 0; i < ROWS && r + i < m->rows; i += 8) {
+        __m256 v[8];
+        MP_UNROLL
+        for (int j = 0; j < 8; j++)
+            v[j] = _mm256_add_ps(sum[i + j].v[0], sum[i + j].v[1]);
+        mp_put_256(mp_mm_out(m, t) + r + i, m->rows - r - i, mp_folds_256(v));
+    }
+}
+
 MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
 {
     lanes (*sum)[ROWS] = m->scratch;
@@ -147,17 +158,8 @@ MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
             default: tile(sum + first, b, r, &o, 3); break;
             }
         }
-    }
-}
-
-static void store_rows(const mp_mm *m, int64_t t, int64_t r, const lanes *sum)
-{
-    for (int i = 0; i < ROWS && r + i < m->rows; i += 8) {
-        __m256 v[8];
-        MP_UNROLL
-        for (int j = 0; j < 8; j++)
-            v[j] = _mm256_add_ps(sum[i + j].v[0], sum[i + j].v[1]);
-        mp_put_256(mp_mm_out(m, t) + r + i, m->rows - r - i, mp_folds_256(v));
+        for (int i = 0; i < tok && b->from + b->n == m->n; i++) /* now, while others are computed: stores to many places take their time */
+            store_rows(m, b->t + first + i, b->r, sum[first + i]);
     }
 }
 
@@ -184,8 +186,6 @@ MP_INLINE void mm(const mp_mm *m, load_fn *load)
                 set_rows(m, &b, size);
                 multiply(m, &b, load);
             }
-            for (int i = 0; i < b.tok; i++)
-                store_rows(m, t + i, r, ((lanes (*)[ROWS])m->scratch)[i]);
         }
 }
 

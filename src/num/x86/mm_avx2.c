@@ -290,10 +290,10 @@ static void block(const mp_mm *m, const mp_mm256 *how, int64_t r, int64_t first,
             for (int i = 0; i < s.tok; i++)
                 s.x[i] = (const mp_q8 *)mp_mm_x(m, first + s.t + i) + at;
             multiply(p, how, &s);
+            for (int i = 0; i < s.tok && at + PIECE >= supers_of(m->n); i++) /* now, while others are computed: stores to many places take their time */
+                store_rows(m, first + s.t + i, r, p->lanes[s.t + i]);
         }
     }
-    for (int t = 0; t < tok; t++)
-        store_rows(m, first + t, r, p->lanes[t]);
 }
 
 void mp_mm_256(const mp_mm *m, const mp_mm256 *how)
