@@ -63,10 +63,11 @@ MP_INLINE bool mp_is_wide_256(int most)
 /* Scales in lanes: of 8 per 32 elements, each half takes every other one, twice. */
 MP_INLINE void mp_lanes_256(__m256 to[2], const mp_super256 *w, const mp_type256 type)
 {
-    to[0] = w->scale[0], to[1] = w->scale[1];
     if (type.sub == 32) {
         to[0] = _mm256_permutevar8x32_ps(w->scale[0], _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
         to[1] = _mm256_permutevar8x32_ps(w->scale[0], _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7));
+    } else {
+        to[0] = w->scale[0], to[1] = w->scale[1];
     }
     if (mp_is_wide_256(type.most))
         to[0] = _mm256_mul_ps(to[0], _mm256_set1_ps(0x1p-8f)), to[1] = _mm256_mul_ps(to[1], _mm256_set1_ps(0x1p-8f));
