@@ -1,5 +1,6 @@
 /* Unpackers of the k-quants; the layouts are pictured in num/ref/kquant.c. */
 #include "num/x86/block_avx2.h"
+#include "num/x86/unpack_avx2.h"
 
 /* The 6-bit scales and minima of Q4_K and Q5_K, from 12 bytes, as 8 bytes each: groups 0-3 in the low word, 4-7 in the high one. */
 MP_INLINE void scales_6bit(mp_super256 *out, const uint8_t *src)

@@ -1,5 +1,6 @@
 /* Unpackers of the types with blocks of 32, eight blocks at a time; the layouts are pictured in num/ref/legacy.c, iq4.c and mxfp4.c. */
 #include "num/x86/block_avx2.h"
+#include "num/x86/unpack_avx2.h"
 
 /* The halves at the start of eight blocks that are `stride` bytes apart. */
 MP_INLINE __m256 halves8(const uint8_t *p, int stride)

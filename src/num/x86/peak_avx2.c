@@ -1,31 +1,38 @@
-/* What AVX2 and FMA can do at most, for limits.c. int8 here is what the kernels of this set do for it: multiply to int16 pairs, add pairs to int32, add;
- * 64 operations for three instructions. bf16 has no instruction of its own, so it is left out.
+/* What AVX2 and FMA can do at most, for limits.c. int8 is what products of small codes do (block_avx2.h): four times multiply to int16 pairs and add those up,
+ * then add pairs to int32; 256 operations for five multiplications and four additions. Wider codes need twice as many. bf16 has no instruction of its
+ * own, so it is left out.
  *
  * CHAINS independent sums: more than latency (4 to 6) times instructions a cycle (2). The empty asm says that the operand may have changed, so that
  * nothing can be taken out of the loop. */
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
-enum { CHAINS = 10 }; /* of 16 registers */
+enum { CHAINS = 10 /* of 16 registers */, CHAINS_I8 = 4 /* of five multiplications each */ };
 
 static uint64_t peak_i8(float *sink, int64_t rounds)
 {
-    __m256i acc[CHAINS], a = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
+    __m256i acc[CHAINS_I8], a = _mm256_set1_epi8(1), ones = _mm256_set1_epi16(1);
     MP_UNROLL
-    for (int i = 0; i < CHAINS; i++)
+    for (int i = 0; i < CHAINS_I8; i++)
         acc[i] = _mm256_setzero_si256();
     for (int64_t r = 0; r < rounds; r++) {
         MP_UNROLL
-        for (int i = 0; i < CHAINS; i++) {
-            __asm__ volatile("" : "+x"(a));
-            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(_mm256_maddubs_epi16(a, a), ones));
+        for (int i = 0; i < CHAINS_I8; i++) {
+            __m256i pairs = _mm256_setzero_si256();
+            MP_UNROLL
+            for (int k = 0; k < 4; k++) {
+                __asm__ volatile("" : "+x"(a));
+                __m256i p = _mm256_maddubs_epi16(a, a);
+                pairs = k == 0 ? p : _mm256_add_epi16(pairs, p);
+            }
+            acc[i] = _mm256_add_epi32(acc[i], _mm256_madd_epi16(pairs, ones));
         }
     }
     MP_UNROLL
-    for (int i = 1; i < CHAINS; i++)
+    for (int i = 1; i < CHAINS_I8; i++)
         acc[0] = _mm256_add_epi32(acc[0], acc[i]);
     _mm256_storeu_si256((__m256i *)(void *)sink, acc[0]);
-    return (uint64_t)rounds * CHAINS * 64;
+    return (uint64_t)rounds * CHAINS_I8 * 256;
 }
 
 static uint64_t peak_f32(float *sink, int64_t rounds)

@@ -1,5 +1,6 @@
 /* Unpackers of IQ4_XS and of the ternary types; the layouts are pictured in num/ref/iq4.c and ternary.c. */
 #include "num/x86/block_avx2.h"
+#include "num/x86/unpack_avx2.h"
 
 MP_INLINE void unpack_iq4_xs(mp_super256 *out, const uint8_t *src)
 {
