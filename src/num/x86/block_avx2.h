@@ -7,14 +7,15 @@
  * Without VNNI a product of bytes is vpmaddubsw: unsigned x signed, two neighbours added in 16 bits, where 2 * 127 * 128 is all that fits. How many
  * pairs can be added up in 16 bits before vpmaddwd makes them 32 depends on the largest code:
  *
- *     most 31    all eight of a group       one vpmaddwd for 8 groups
- *     most 63    two at a time              two
- *     most 128   one: a row for one token multiplies |q| with activations that have taken q's sign; products of many take codes of 16 bits
+ *     most 31    four, half of a group: one vpmaddwd for 8 groups
+ *     most 63    two: two of them
+ *     most 128   one: rows of few tokens multiply |q| with activations that have taken q's sign; products of many take codes of 16 bits
  *
  * The exact sum of a group of 16 then becomes a float: lane j of half h is group 4 * (j % 4) + 2h + j / 4, the order of mp_q8's d and a. For one
- * token the sums of four neighbouring elements of blocks h, 2 + h, 4 + h, 6 + h are gathered into these lanes; for more, codes and activations are turned
- * (kern.h), so that the lanes hold them as they are. One conversion and one fused product add them to the row's 8 lanes: of every super-block half 0,
- * half 1, then what minima take off. Wide codes' sums come 256 times as large and their scales a 256th, which is what activations of 16 bits cost least.
+ * token the sums of blocks h, 2 + h, 4 + h, 6 + h are gathered into these lanes; for more, codes and activations are turned (kern.h), so that the lanes
+ * hold them as they are: for 2 to 4 tokens each super-block in registers, for more in a panel (mm_avx2.c). One conversion and one fused product add
+ * them to the row's 8 lanes: of every super-block half 0, half 1, then what minima take off. Wide codes' sums come 256 times as large and their scales
+ * a 256th, which is how activations become 16 bits at the least cost.
  */
 #ifndef MP_NUM_X86_BLOCK_AVX2_H
 #define MP_NUM_X86_BLOCK_AVX2_H
@@ -135,7 +136,7 @@ MP_INLINE __m256i mp_gather_256(const __m256i v[4], int most)
 
 MP_INLINE __m256i mp_pairs_256(__m256i q, __m256i a, int most)
 {
-    return most > 63 ? _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q)) : _mm256_maddubs_epi16(q, a);
+    return mp_is_wide_256(most) ? _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(a, q)) : _mm256_maddubs_epi16(q, a);
 }
 
 MP_INLINE __m256 mp_step_256(__m256 acc, const mp_type256 type, const uint8_t *src, const mp_q8 *x)
@@ -183,8 +184,8 @@ MP_INLINE float mp_row_256(const mp_type256 type, const uint8_t *src, const mp_q
 /* The sums of half h of one token with turned codes; wide: with their magnitudes too, and 256 times. */
 MP_INLINE __m256i mp_turned_256(const __m256i q[4], const __m256i size[4], const mp_q8 *x, int h, int most)
 {
-    const __m256i unit = _mm256_set1_epi16(most > 63 ? 256 : 1);
-    const int step = most > 63 ? 1 : most > 31 ? 2 : 4;
+    const __m256i unit = _mm256_set1_epi16(mp_is_wide_256(most) ? 256 : 1);
+    const int step = mp_is_wide_256(most) ? 1 : most > 31 ? 2 : 4;
     __m256i sum = _mm256_setzero_si256();
     MP_UNROLL
     for (int k = 0; k < 4; k += step) {
@@ -192,7 +193,7 @@ MP_INLINE __m256i mp_turned_256(const __m256i q[4], const __m256i size[4], const
         MP_UNROLL
         for (int i = k; i < k + step; i++) {
             __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)(x->q + 64 * i + 32 * h));
-            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(size[i], most > 63 ? _mm256_sign_epi8(a, q[i]) : a));
+            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(size[i], mp_is_wide_256(most) ? _mm256_sign_epi8(a, q[i]) : a));
         }
         sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, unit));
     }
@@ -211,7 +212,7 @@ MP_INLINE void mp_few_step_256(__m256 *acc, const mp_type256 type, const uint8_t
         mp_turn_256(q);
         MP_UNROLL
         for (int k = 0; k < 4; k++)
-            size[k] = type.most > 63 ? _mm256_abs_epi8(q[k]) : q[k];
+            size[k] = mp_is_wide_256(type.most) ? _mm256_abs_epi8(q[k]) : q[k];
         MP_UNROLL
         for (int t = 0; t < tok; t++) {
             __m256i sum = mp_turned_256(q, size, x[t], h, type.most);

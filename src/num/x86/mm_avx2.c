@@ -1,6 +1,6 @@
-/* Products of quantized rows: for one token as the rows lie in memory, for more from a panel of turned codes.
+/* Products of quantized rows: for few tokens as the rows lie in memory, for more from a panel of turned codes.
  *
- * One token (decode): one row after the other; see block_avx2.h.
+ * One token (decode), and up to 4: one row after the other; see block_avx2.h. Floor: the rows' bytes, or what unpacking takes.
  *
  * More tokens (prefill): 16 rows are unpacked into a panel, 8 super-blocks of each at a time, and every tile of 2 rows x 3 tokens takes its codes and
  * activations from there. Floor, for 256 products: multiplications of any kind take two of the four 256-bit ports (Zen 4: 2 a cycle, additions 4).
@@ -249,7 +249,7 @@ MP_INLINE void tiles(panel *p, const mp_mm256 *how, const strip *s)
 static void multiply(panel *p, const mp_mm256 *how, const strip *s)
 {
 #define KIND(m, b, k) tiles(p, &(const mp_mm256){ .most = m, .bias = b, .min = k }, s)
-    if (how->most > 63)
+    if (mp_is_wide_256(how->most))
         KIND(128, 0, MP_MIN_NONE);
     else if (how->most > 31)
         KIND(63, 32, MP_MIN_NONE);
