@@ -1,10 +1,11 @@
 /* Products of rows of F32, F16 and BF16 with float activations.
  *
  * Element i is added to lane i % 32 of a row and token (two registers), in order; the lanes are folded at the end: the same for one token, with
- * one row at a time, and for many, with tiles of 2 rows x 6 tokens (24 registers), 1024 elements at a time, of which the tokens' stay in the first cache.
- * Floor: one token: the rows' bytes; many: 16 products a cycle (one 512-bit multiply-add), with 8 loads for every 12 of them.
+ * one row at a time, and for many, with tiles of 4 rows x 3 tokens (24 registers), 2048 elements at a time: three tokens' 24 KiB leave room in the first
+ * cache, and in its sets, for rows and results. Floor: one token: the rows' bytes; many: 16 products a cycle (one 512-bit multiply-add), with 7 loads for
+ * every 12 of them.
  *
- *   scratch   of rows longer than 1024, lanes [48 tokens][16 rows] of two registers, 96 KiB
+ *   scratch   of rows longer than 2048, lanes [48 tokens][16 rows] of two registers, 96 KiB
  */
 #include <string.h>
 
@@ -12,7 +13,7 @@
 #include "num/x86/simd_avx512.h"
 #include "num/x86/x86.h"
 
-enum { ROWS = 16, TOKENS = 48, PIECE = 1024, TILE_ROWS = 2, TILE_TOK = 6, TILE = TILE_ROWS * TILE_TOK, STEP = 32 };
+enum { ROWS = 16, TOKENS = 48, PIECE = 2048, TILE_ROWS = 4, TILE_TOK = 3, TILE = TILE_ROWS * TILE_TOK, STEP = 32 };
 
 typedef struct lanes { __m512 v[2]; } lanes;
 
@@ -99,7 +100,7 @@ MP_INLINE void one_token(const mp_mm *m, load_fn *load)
 typedef struct block {
     int64_t     r, t, from, n;
     int         rows, tok;
-    mp_ahead ahead;
+    mp_ahead    ahead;
 } block;
 
 MP_INLINE void put(const mp_mm *m, const block *b, int t, int r, const lanes *sum)
@@ -124,9 +125,10 @@ MP_INLINE void strip_rows(const mp_mm *m, const block *b, load_fn *load, int t, 
         s.x[i] = (const float *)mp_mm_x(m, b->t + t + i) + b->from;
     for (int r = 0; r < b->rows; r += TILE_ROWS) {
         lanes sum[TILE];
-        for (int i = 0; i < TILE_ROWS; i++) /* the last of an odd number twice */
+        for (int i = 0; i < TILE_ROWS; i++) /* the last one again where rows are missing */
             s.row[i] = (const char *)m->w + (size_t)(b->r + least(r + i, b->rows - 1)) * m->row_bytes + at;
-        mp_ahead_ask(&b->ahead, r, t / TILE_TOK);
+        for (int i = 0; i < TILE_ROWS; i += 2)
+            mp_ahead_ask(&b->ahead, r + i, t / TILE_TOK);
         MP_UNROLL
         for (int i = 0; i < TILE; i++)
             sum[i] = b->from && i < tok * TILE_ROWS ? (*held)[r / TILE_ROWS][i] : (lanes){ 0 };
@@ -147,10 +149,7 @@ MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
         switch (least(b->tok - t, TILE_TOK)) {
         case 1: strip_rows(m, b, load, t, 1); break;
         case 2: strip_rows(m, b, load, t, 2); break;
-        case 3: strip_rows(m, b, load, t, 3); break;
-        case 4: strip_rows(m, b, load, t, 4); break;
-        case 5: strip_rows(m, b, load, t, 5); break;
-        default: strip_rows(m, b, load, t, 6); break;
+        default: strip_rows(m, b, load, t, 3); break;
         }
 }
 
