@@ -2,10 +2,8 @@
  *
  * An unpacker turns 256 weights (one k-quant block, or eight blocks of 32) into
  *
- *     q[c]    64 codes each, c = 0..3, in four 128-bit lanes l of 16: a group of elements with one scale. Which group it is, is the type's order:
- *               PLAIN   4c + l                                   what bytes give
- *               PAIRS   0 1 4 5 | 2 3 6 7 | 8 9 12 13 | ...      the low and the high nibbles of 64 bytes: two blocks of 32 each
- *               HALVES  0 2 4 6 | 1 3 5 7 | 8 10 12 14 | ...     the same, where a block's second half is its first one's high nibbles
+ *     q[c]    64 codes each, c = 0..3, in four 128-bit lanes l of 16: a group of elements with one scale. Which group it is, is the type's order
+ *             (order_avx512.h)
  *     scale   16 floats, that of q[c]'s lane l at 4l + c
  *     min     per 32 elements in 8 floats, in order (MIN_32), or per 16 where scale has them and divided by 128 (MIN_16)
  *
@@ -26,12 +24,11 @@
 
 #include <string.h>
 
-#include "num/x86/simd_avx512.h"
+#include "num/x86/order_avx512.h"
 #include "num/x86/x86.h"
 
 enum { MP_SUPER = 256, MP_PIECE = 8 /* super-blocks */, AHEAD_BYTES = 4096, SHORT_ROW = 1280 /* bytes */ };
 typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
-typedef enum mp_order { MP_PLAIN, MP_PAIRS, MP_HALVES } mp_order;
 
 typedef struct mp_super512 {
     __m512i q[4];
@@ -53,49 +50,30 @@ typedef struct mp_type512 {
 /* What mm_avx512.c needs of a type. */
 typedef struct mp_mm512 {
     void (*panel)(mp_super512 *to, const uint8_t *row, int64_t n);              /* n weights turned, signed ones with a bias of 128 */
-    void (*row)(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n);  /* a whole row for one token in the type's order */
+    void (*token)(mp_q8 *to, const mp_q8 *x, int64_t n, bool turned);           /* a token, turned or not, as `row` wants it */
+    void (*row)(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n);  /* a whole row for one token */
     int         bytes; /* of 256 weights */
     bool        is_signed;
     mp_min_kind min;
-    mp_order    order;
 } mp_mm512;
 
 void mp_mm_512(const mp_mm *m, const mp_mm512 *how);
-
-/* The group in lane l of q[c], at [4l + c]. */
-MP_INLINE __m512i mp_groups_512(mp_order order)
-{
-    if (order == MP_PAIRS)
-        return _mm512_setr_epi32(0, 2, 8, 10, 1, 3, 9, 11, 4, 6, 12, 14, 5, 7, 13, 15);
-    if (order == MP_HALVES)
-        return _mm512_setr_epi32(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
-    return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-}
-
-/* Where group 4c + l of an order's lanes is found for place 4l + c of PLAIN. */
-MP_INLINE __m512i mp_places_512(mp_order order)
-{
-    if (order == MP_PAIRS)
-        return _mm512_setr_epi32(0, 8, 2, 10, 4, 12, 6, 14, 1, 9, 3, 11, 5, 13, 7, 15);
-    if (order == MP_HALVES)
-        return _mm512_setr_epi32(0, 8, 2, 10, 1, 9, 3, 11, 4, 12, 6, 14, 5, 13, 7, 15);
-    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
-
-/* The other way round: what PLAIN has at 4l + c, for the order's places. */
-MP_INLINE __m512i mp_back_512(mp_order order)
-{
-    if (order == MP_PAIRS)
-        return _mm512_setr_epi32(0, 8, 2, 10, 4, 12, 6, 14, 1, 9, 3, 11, 5, 13, 7, 15);
-    if (order == MP_HALVES)
-        return _mm512_setr_epi32(0, 4, 2, 6, 8, 12, 10, 14, 1, 5, 3, 7, 9, 13, 11, 15);
-    return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-}
 
 /* 8 floats, one per 32 elements, to the places of their groups. */
 MP_INLINE __m512 mp_twice8_512(__m256 v, mp_order order)
 {
     return _mm512_permutexvar_ps(_mm512_srli_epi32(mp_groups_512(order), 1), _mm512_castps256_ps512(v));
+}
+
+/* The four halves at p as floats. The barrier leaves them in memory: broadcasting from there is part of a load, from a register it takes a shuffle. */
+typedef struct mp_halves4_512 {
+    float at[4];
+} mp_halves4_512;
+
+MP_INLINE void mp_halves4_at_512(mp_halves4_512 *out, const uint8_t *p)
+{
+    _mm_storeu_ps(out->at, _mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+    __asm__("" : "+m"(*out));
 }
 
 /* 16 bytes, one per group, to the groups' places in PLAIN order. */
@@ -104,50 +82,49 @@ MP_INLINE __m128i mp_lanes16_512(__m128i v)
     return _mm_shuffle_epi8(v, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
 }
 
-/* Codes and scales from their type's order to PLAIN. */
-MP_INLINE void mp_plain_512(mp_super512 *w, mp_order order)
+/* Codes, scales and minima per 16 from their type's order to PLAIN; lifted codes are all four times as large then. */
+MP_INLINE void mp_plain_512(mp_super512 *w, const mp_type512 type)
 {
-    if (order == MP_PLAIN)
+    if (type.order == MP_PLAIN)
         return;
-    for (int h = 0; h < 4; h += 2) {
-        __m512i a = _mm512_shuffle_i64x2(w->q[h], w->q[h + 1], 0x44), b = _mm512_shuffle_i64x2(w->q[h], w->q[h + 1], 0xee);
-        w->q[h] = order == MP_PAIRS ? a : _mm512_shuffle_i64x2(a, a, 0xd8);
-        w->q[h + 1] = order == MP_PAIRS ? b : _mm512_shuffle_i64x2(b, b, 0xd8);
+    for (int c = 0; c < 4 && mp_lift_512(type.order) == 4; c += 2)
+        w->q[c] = _mm512_slli_epi16(w->q[c], 2);
+    mp_codes_to_plain_512(w->q, type.order);
+    w->scale = _mm512_permutexvar_ps(mp_places_512(type.order), w->scale);
+    if (type.min == MP_MIN_16)
+        w->min.all = _mm512_permutexvar_ps(mp_places_512(type.order), w->min.all);
+}
+
+/* What minima per 16, a 128th of them, are multiplied with. */
+MP_INLINE __m512 mp_min_share_512(const mp_q8 *x)
+{
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(x->a)), _mm512_loadu_ps(x->d)); /* a is -128 times the sum */
+}
+
+/* Adds 16 exact sums, times their scales. */
+MP_INLINE __m512 mp_add_512(__m512 acc, __m512i sum, const mp_super512 *w, const mp_q8 *x)
+{
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(w->scale, _mm512_loadu_ps(x->d)), acc);
+}
+
+/* In each 128-bit lane, the four words of v[0], of v[1], of v[2] and of v[3] added up, plus a; those of v[0] and v[2] `lift` times. |v| <= 4 * 127 * most. */
+MP_INLINE __m512i mp_gather_512(const __m512i v[4], int most, int lift, __m512i a)
+{
+    if (most <= 31) { /* lifted: <= 7. Sums of 8 fit 16 bits */
+        __m512 low = _mm512_castsi512_ps(_mm512_packs_epi32(v[0], v[1])), high = _mm512_castsi512_ps(_mm512_packs_epi32(v[2], v[3]));
+        __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0x88)), odd = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0xdd));
+        return _mm512_dpwssd_epi32(a, _mm512_add_epi16(even, odd), _mm512_set4_epi32(0x10001, 0x10001 * lift, 0x10001, 0x10001 * lift));
     }
-    w->scale = _mm512_permutexvar_ps(mp_places_512(order), w->scale);
-}
-
-/* Adds 16 exact sums, times their scales, and the share of minima per 16. */
-MP_INLINE __m512 mp_add_512(__m512 acc, mp_min_kind min, __m512i sum, const mp_super512 *w, const mp_q8 *x)
-{
-    __m512 d = _mm512_loadu_ps(x->d);
-    acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(w->scale, d), acc);
-    if (min == MP_MIN_16) /* a is -128 times the sum, min a 128th */
-        acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(x->a)), _mm512_mul_ps(w->min.all, d), acc);
-    return acc;
-}
-
-/* In each 128-bit lane, the sums of a's and of b's four words, as two neighbouring pairs that add up to each (a, a, b, b). Words fit 16 bits. */
-MP_INLINE __m512i mp_pairs_512(__m512i a, __m512i b)
-{
-    return _mm512_madd_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16(1));
-}
-
-/* In each 128-bit lane, the four words of v[0], of v[1], of v[2] and of v[3] added up. |v| <= 4 * 127 * most. */
-MP_INLINE __m512i mp_gather_512(const __m512i v[4], int most)
-{
-    if (most <= 31)
-        return mp_pairs_512(mp_pairs_512(v[0], v[1]), mp_pairs_512(v[2], v[3]));
-    __m512i a, b;
     if (most <= 63) {
-        a = mp_pairs_512(v[0], v[1]), b = mp_pairs_512(v[2], v[3]);
-    } else {
-        a = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1])); /* (0, 1, 0, 1) */
-        b = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
-        return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+        const __m512i one = _mm512_set1_epi16(1);
+        __m512 low = _mm512_castsi512_ps(_mm512_madd_epi16(_mm512_packs_epi32(v[0], v[1]), one));
+        __m512 high = _mm512_castsi512_ps(_mm512_madd_epi16(_mm512_packs_epi32(v[2], v[3]), one));
+        __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0x88)), odd = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0xdd));
+        return _mm512_add_epi32(a, _mm512_add_epi32(even, odd));
     }
-    __m512 fa = _mm512_castsi512_ps(a), fb = _mm512_castsi512_ps(b);
-    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(fa, fb, 0x88)), _mm512_castps_si512(_mm512_shuffle_ps(fa, fb, 0xdd)));
+    __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1])); /* (0, 1, 0, 1) */
+    __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+    return _mm512_add_epi32(a, _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high)));
 }
 
 typedef struct mp_sums512 {
@@ -155,7 +132,30 @@ typedef struct mp_sums512 {
     __m256 min; /* MIN_32: what is to be taken off */
 } mp_sums512;
 
-/* `supers` super-blocks as they are, each with its 256 activations in the type's order. Stage by stage for all of them: the processor's queues hold
+/* A token for decoding: its codes in the type's order, and in `a` what the bias adds to a group's sum, or floats that minima per 16 are multiplied with. */
+MP_INLINE void mp_token_512(mp_q8 *to, const mp_q8 *x, const mp_type512 type, bool turned)
+{
+    const __m512i back = mp_back_512(type.order);
+    __m512i q[4], a = _mm512_loadu_si512(x->a); /* -128 times the sums */
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        q[c] = _mm512_loadu_si512(x->q + 64 * c);
+    if (turned)
+        mp_turn_512(q);
+    mp_codes_from_plain_512(q, type.order);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        _mm512_storeu_si512(to->q + 64 * c, q[c]);
+    if (type.bias)
+        a = _mm512_srai_epi32(a, (unsigned)__builtin_ctz(128 / (unsigned)(type.bias * mp_lift_512(type.order))));
+    if (type.min == MP_MIN_16)
+        a = _mm512_castps_si512(mp_min_share_512(x));
+    _mm512_storeu_si512(to->a, _mm512_permutexvar_epi32(back, a));
+    _mm512_storeu_ps(to->d, _mm512_permutexvar_ps(back, _mm512_loadu_ps(x->d)));
+    _mm256_storeu_ps(to->s, _mm256_loadu_ps(x->s));
+}
+
+/* `supers` super-blocks as they are, each with its 256 activations from mp_token_512. Stage by stage for all of them: the processor's queues hold
  * hardly more than one chain of dependent operations. */
 MP_INLINE void mp_step_one_512(mp_sums512 *to, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int supers)
 {
@@ -171,12 +171,12 @@ MP_INLINE void mp_step_one_512(mp_sums512 *to, const mp_type512 type, const uint
             v[i][c] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[i].q[c], _mm512_loadu_si512(x[i].q + 64 * c));
     MP_UNROLL
     for (int i = 0; i < supers; i++)
-        sum[i] = mp_gather_512(v[i], type.most);
+        sum[i] = mp_gather_512(v[i], type.most, mp_lift_512(type.order), type.bias ? _mm512_loadu_si512(x[i].a) : _mm512_setzero_si512());
     MP_UNROLL
     for (int i = 0; i < supers; i++) {
-        if (type.bias) /* a is -128 times the sum of the group */
-            sum[i] = _mm512_add_epi32(sum[i], _mm512_srai_epi32(_mm512_loadu_si512(x[i].a), (unsigned)__builtin_ctz(128 / (unsigned)type.bias)));
-        to->lanes = mp_add_512(to->lanes, type.min, sum[i], &w[i], x + i);
+        to->lanes = mp_add_512(to->lanes, sum[i], &w[i], x + i);
+        if (type.min == MP_MIN_16)
+            to->lanes = _mm512_fmadd_ps(w[i].min.all, _mm512_loadu_ps(x[i].a), to->lanes);
         if (type.min == MP_MIN_32)
             to->min = _mm256_fmadd_ps(w[i].min.of_32, _mm256_loadu_ps(x[i].s), to->min);
     }
@@ -198,10 +198,10 @@ MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_
         if (!whole)
             mp_pad_512(padded, type, src, n);
         type.unpack(&w, whole ? src : padded);
-        mp_plain_512(&w, type.order);
+        mp_plain_512(&w, type);
         MP_UNROLL
         for (int c = 0; c < 4; c++)
-            w.q[c] = _mm512_add_epi8(w.q[c], _mm512_set1_epi8((char)(type.bias ? 128 - type.bias : 0)));
+            w.q[c] = _mm512_add_epi8(w.q[c], _mm512_set1_epi8((char)(type.bias ? 128 - type.bias * mp_lift_512(type.order) : 0)));
         mp_turn_512(w.q);
         *to++ = w;
     }
@@ -256,7 +256,7 @@ MP_INLINE void mp_decode_super_512(float *dst, const mp_type512 type, const uint
 {
     mp_super512 w;
     type.unpack(&w, src);
-    mp_plain_512(&w, type.order);
+    mp_plain_512(&w, type);
     __m512 min = _mm512_setzero_ps();
     if (type.min == MP_MIN_32)
         min = mp_twice8_512(w.min.of_32, MP_PLAIN);
@@ -264,7 +264,7 @@ MP_INLINE void mp_decode_super_512(float *dst, const mp_type512 type, const uint
         min = _mm512_mul_ps(w.min.all, _mm512_set1_ps(128.0f));
     MP_UNROLL
     for (int c = 0; c < 4; c++)
-        w.q[c] = _mm512_sub_epi8(w.q[c], _mm512_set1_epi8((char)type.bias));
+        w.q[c] = _mm512_sub_epi8(w.q[c], _mm512_set1_epi8((char)(type.bias * mp_lift_512(type.order))));
     MP_UNROLL
     for (int i = 0; i < 16; i++) {
         const __m512i index = _mm512_set1_epi32(i % 4 * 4 + i / 4);
@@ -294,13 +294,18 @@ MP_INLINE void mp_dequant_512(float *dst, const mp_type512 type, const void *src
 #define MP_KERNELS_512(name, t)                                                                                            \
     static void dequant_##name(float *dst, const void *src, int64_t n) { mp_dequant_512(dst, t, src, n); }                 \
     static void panel_##name(mp_super512 *to, const uint8_t *row, int64_t n) { mp_panel_512(to, t, row, n); }              \
+    static void token_##name(mp_q8 *to, const mp_q8 *x, int64_t n, bool turned)                                            \
+    {                                                                                                                      \
+        for (; n > 0; n -= MP_SUPER)                                                                                       \
+            mp_token_512(to++, x++, t, turned);                                                                            \
+    }                                                                                                                      \
     static void row_##name(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n)                                   \
     {                                                                                                                      \
         mp_row_512(lanes, t, row, x, n);                                                                                   \
     }                                                                                                                      \
     static void mm_##name(const mp_mm *m)                                                                                  \
     {                                                                                                                      \
-        mp_mm_512(m, &(const mp_mm512){ panel_##name, row_##name, t.bytes, t.bias != 0, t.min, t.order });                         \
+        mp_mm_512(m, &(const mp_mm512){ panel_##name, token_##name, row_##name, t.bytes, t.bias != 0, t.min });                 \
     }
 
 /* ---- pieces of unpackers ---- */
@@ -345,6 +350,14 @@ MP_INLINE __m256i mp_load32_512(const uint8_t *p)
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
+/* The barrier keeps the compiler from reading them anew for each use: two cycles each time, where they cross cache lines. */
+MP_INLINE __m512i mp_load64_512(const uint8_t *p)
+{
+    __m512i v = _mm512_loadu_si512(p);
+    __asm__("" : "+v"(v));
+    return v;
+}
+
 /* 32 bytes in both halves, the halves shifted right by different numbers of bits. Bits of neighbours come along: mask them off. */
 MP_INLINE __m512i mp_shift_halves_512(__m256i bytes, int low, int high)
 {
@@ -357,6 +370,17 @@ MP_INLINE __mmask64 mp_bit_halves_512(__m512i both, int low, int high)
 {
     const __m512i bits = _mm512_inserti64x4(_mm512_set1_epi8((char)(1 << low)), _mm256_set1_epi8((char)(1 << high)), 1);
     return _mm512_test_epi8_mask(both, bits);
+}
+
+/* Four codes of two bits in each of 64 bytes: QUARTERS. */
+MP_INLINE void mp_two_bits_512(__m512i q[4], const uint8_t *src)
+{
+    const __m512i low = _mm512_set1_epi8(3), high = _mm512_set1_epi8(12);
+    __m512i bytes = mp_load64_512(src), upper = _mm512_srli_epi16(bytes, 4);
+    q[0] = _mm512_and_si512(bytes, low);
+    q[1] = _mm512_and_si512(bytes, high);
+    q[2] = _mm512_and_si512(upper, low);
+    q[3] = _mm512_and_si512(upper, high);
 }
 
 /* Low and high nibbles of 64 bytes. */

@@ -57,43 +57,56 @@ MP_INLINE void unpack_q6_k(mp_super512 *out, const uint8_t *src)
     }
 }
 
-/* Two bits of every element, as Q2_K and Q3_K store them. */
-MP_INLINE __m512i two_bits(const uint8_t *qs, int c)
-{
-    int shift = 4 * (c & 1);
-    return _mm512_and_si512(mp_shift_halves_512(mp_load32_512(qs + 32 * (c / 2)), shift, shift + 2), _mm512_set1_epi8(3));
-}
-
+/* A byte of scales, the minimum in its high nibble, is what a table of sixteen multiples is looked up with, which looks at four bits. */
 MP_INLINE void unpack_q2_k(mp_super512 *out, const uint8_t *src)
 {
-    __m512i bytes = _mm512_cvtepu8_epi32(mp_lanes16_512(mp_load16_512(src)));
-    __m512 scale = _mm512_cvtepi32_ps(_mm512_and_si512(bytes, _mm512_set1_epi32(15)));
-    __m512 min = _mm512_cvtepi32_ps(_mm512_srli_epi32(bytes, 4));
-    out->scale = _mm512_mul_ps(scale, _mm512_set1_ps(mp_half_512(src + 80)));
-    out->min.all = _mm512_mul_ps(min, _mm512_set1_ps(mp_half_512(src + 82) * 0x1p-7f));
-    MP_UNROLL
-    for (int c = 0; c < 4; c++)
-        out->q[c] = two_bits(src + 16, c);
+    const __m512i places = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+    const __m512 count = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __m512i bytes = _mm512_permutexvar_epi8(places, _mm512_castsi128_si512(mp_load16_512(src)));
+    mp_halves4_512 halves;
+    mp_halves4_at_512(&halves, src + 76);
+    __m512 scales = _mm512_mul_ps(_mm512_mul_ps(count, _mm512_set1_ps(0.25f)), _mm512_set1_ps(halves.at[2]));
+    __m512 mins = _mm512_mul_ps(_mm512_mul_ps(count, _mm512_set1_ps(0x1p-7f)), _mm512_set1_ps(halves.at[3]));
+    out->scale = _mm512_permutexvar_ps(bytes, scales);
+    out->min.all = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), mins);
+    mp_two_bits_512(out->q, src + 16);
 }
 
+/* Scale k's low nibble is at bit 8 (k % 8) + 4 (k / 8) of bytes 96-103, its upper two bits at 8 (k % 4) + 2 (k / 4) of 104-107. They are cut out so
+ * that they become bits 17 to 22 of a float 16 + k / 4. */
+MP_INLINE __m512 quarter_scales_q3_k(const uint8_t *src)
+{
+    const __m512i k = mp_groups_512(MP_QUARTERS), seven = _mm512_set1_epi32(7), three = _mm512_set1_epi32(3);
+    const __m512i low_at = _mm512_add_epi32(_mm512_slli_epi32(_mm512_and_si512(k, seven), 3), _mm512_slli_epi32(_mm512_srli_epi32(k, 3), 2));
+    const __m512i high_at = _mm512_add_epi32(_mm512_slli_epi32(_mm512_and_si512(k, three), 3), _mm512_slli_epi32(_mm512_srli_epi32(k, 2), 1));
+    const __m512i low_by = _mm512_slli_epi32(_mm512_sub_epi32(low_at, _mm512_set1_epi32(1)), 16);
+    const __m512i high_by = _mm512_slli_epi32(_mm512_sub_epi32(high_at, _mm512_set1_epi32(5)), 16);
+    const __m512i low_mask = _mm512_set1_epi32(0x1e0000), high_mask = _mm512_set1_epi32(0x600000), sixteen = _mm512_castps_si512(_mm512_set1_ps(16.0f));
+    __m512i low = _mm512_multishift_epi64_epi8(low_by, _mm512_set1_epi64((int64_t)(mp_word_512(src + 96) | (uint64_t)mp_word_512(src + 100) << 32)));
+    __m512i high = _mm512_multishift_epi64_epi8(high_by, _mm512_set1_epi32((int)mp_word_512(src + 104)));
+    low = _mm512_ternarylogic_epi32(low, low_mask, sixteen, 0xea);   /* (a & b) | c */
+    high = _mm512_ternarylogic_epi32(high, high_mask, low, 0xea);
+    return _mm512_add_ps(_mm512_castsi512_ps(high), _mm512_set1_ps(-24.0f));
+}
+
+/* The third bits of elements 32 j + i and 128 + 32 j + i are bits j and 4 + j of byte i. Tables say what each nibble means for q[j]. */
 MP_INLINE void unpack_q3_k(mp_super512 *out, const uint8_t *src)
 {
-    const uint32_t u[3] = { mp_word_512(src + 96), mp_word_512(src + 100), mp_word_512(src + 104) };
-    __m128i low = _mm_setr_epi32((int)u[0], (int)u[1], (int)(u[0] >> 4), (int)(u[1] >> 4));
-    __m128i high = _mm_setr_epi32((int)(u[2] << 4), (int)(u[2] << 2), (int)u[2], (int)(u[2] >> 2));
-    __m128i scale = _mm_or_si128(_mm_and_si128(low, _mm_set1_epi8(15)), _mm_and_si128(high, _mm_set1_epi8(0x30)));
-    scale = _mm_sub_epi8(scale, _mm_set1_epi8(32));
-    out->scale = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(mp_lanes16_512(scale))), _mm512_set1_ps(mp_half_512(src + 108)));
-    __m512i mask = _mm512_broadcast_i64x4(mp_load32_512(src));
+    const __m512i table[4] = {
+        _mm512_set1_epi16(0x0400), _mm512_set1_epi32(0x10100000), _mm512_set1_epi64(0x0404040400000000), _mm512_set4_epi32(0x10101010, 0x10101010, 0, 0)
+    };
+    __m512i nibbles = _mm512_srlv_epi64(_mm512_broadcast_i64x4(mp_load32_512(src)), _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4));
+    mp_halves4_512 halves;
+    mp_halves4_at_512(&halves, src + 102);
+    out->scale = _mm512_mul_ps(quarter_scales_q3_k(src), _mm512_set1_ps(halves.at[3]));
+    mp_two_bits_512(out->q, src + 32);
     MP_UNROLL
-    for (int c = 0; c < 4; c++) {
-        __m512i q = two_bits(src + 32, c);
-        out->q[c] = _mm512_mask_add_epi8(q, mp_bit_halves_512(mask, 2 * c, 2 * c + 1), q, _mm512_set1_epi8(4));
-    }
+    for (int c = 0; c < 4; c++)
+        out->q[c] = _mm512_or_si512(out->q[c], _mm512_permutexvar_epi8(nibbles, table[c])); /* looks at six bits */
 }
 
-static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 3, 0, MP_MIN_16, MP_PLAIN };
-static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 7, 4, MP_MIN_NONE, MP_PLAIN };
+static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 3, 0, MP_MIN_16, MP_QUARTERS };
+static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 7, 4, MP_MIN_NONE, MP_QUARTERS };
 static const mp_type512 q4_k = { unpack_q4_k, 256, 144, 15, 0, MP_MIN_32, MP_PAIRS };
 static const mp_type512 q5_k = { unpack_q5_k, 256, 176, 31, 0, MP_MIN_32, MP_PAIRS };
 static const mp_type512 q6_k = { unpack_q6_k, 256, 210, 63, 32, MP_MIN_NONE, MP_PLAIN };

@@ -4,7 +4,7 @@
  * weights takes 15 to 20 cycles, their bytes (66 to 272) 13 to 54 at 18 GB/s a core and 3.7 GHz.
  *
  * More tokens (prefill): 16 rows are unpacked into a panel, 8 super-blocks of each at a time, and every tile of 2 rows x 4 tokens takes its codes and
- * activations from there: 26 of 32 registers. Floor: 256 products are 4 vpdpbusd and 2 (MIN_32, MIN_16: 3 or 4) float operations, all of
+ * activations from there: 26 of 32 registers. Floor: 256 products are 4 vpdpbusd and 2 (with minima 3) float operations, all of
  * which share one 512-bit port a cycle: 67 % (57, 50) of the peak of vpdpbusd.
  *
  *   scratch   the token (one), or panel [16 rows][8 super-blocks] 48 KiB | lanes [128 tokens][16 rows] of 64 bytes, 128 KiB
@@ -43,33 +43,10 @@ static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m512 *lanes
     _mm512_mask_storeu_ps(mp_mm_out(m, t) + r, mp_mask_512(m->rows - r), mp_fold16_512(lanes));
 }
 
-/* A token, turned or not, in the type's order. */
-static void reorder(mp_q8 *to, const mp_q8 *x, mp_order order, bool turned)
-{
-    const __m512i back = mp_back_512(order);
-    __m512i q[4];
-    memcpy(q, x->q, sizeof q);
-    if (turned)
-        mp_turn_512(q);
-    for (int h = 0; h < 4 && order != MP_PLAIN; h += 2) {
-        __m512i a = q[h], b = q[h + 1];
-        q[h] = order == MP_PAIRS ? _mm512_shuffle_i64x2(a, b, 0x44) : _mm512_shuffle_i64x2(a, b, 0x88);
-        q[h + 1] = order == MP_PAIRS ? _mm512_shuffle_i64x2(a, b, 0xee) : _mm512_shuffle_i64x2(a, b, 0xdd);
-    }
-    memcpy(to->q, q, sizeof q);
-    _mm512_storeu_ps(to->d, _mm512_permutexvar_ps(back, _mm512_loadu_ps(x->d)));
-    _mm512_storeu_si512(to->a, _mm512_permutexvar_epi32(back, _mm512_loadu_si512(x->a)));
-    _mm256_storeu_ps(to->s, _mm256_loadu_ps(x->s));
-}
-
 static void one_token(const mp_mm *m, const mp_mm512 *how)
 {
-    const mp_q8 *x = mp_mm_x(m, 0);
-    if (m->turned || how->order != MP_PLAIN) {
-        for (int64_t s = 0; s < supers_of(m->n); s++)
-            reorder((mp_q8 *)m->scratch + s, x + s, how->order, m->turned);
-        x = m->scratch;
-    }
+    const mp_q8 *x = m->scratch;
+    how->token(m->scratch, mp_mm_x(m, 0), m->n, m->turned);
     for (int64_t r = 0; r < m->rows; r += ROWS) {
         __m512 lanes[ROWS] = { _mm512_setzero_ps() };
         int rows = least(m->rows - r, ROWS);
@@ -91,14 +68,15 @@ MP_INLINE void hold(__m512i q[4], const mp_q8 *x)
     }
 }
 
-/* A turned super-block with one token's 256 activations. */
-MP_INLINE __m512 step(__m512 acc, const mp_mm512 *how, const mp_super512 *w, const __m512i q[4], const mp_q8 *x)
+/* A turned super-block with one token's 256 activations; share: MIN_16: of the minima. */
+MP_INLINE __m512 step(__m512 acc, const mp_mm512 *how, const mp_super512 *w, const __m512i q[4], __m512 share, const mp_q8 *x)
 {
     __m512i sum = how->is_signed ? _mm512_loadu_si512(x->a) : _mm512_setzero_si512();
     MP_UNROLL
     for (int k = 0; k < 4; k++)
         sum = _mm512_dpbusd_epi32(sum, w->q[k], q[k]);
-    return mp_add_512(acc, how->min, sum, w, x);
+    acc = mp_add_512(acc, sum, w, x);
+    return how->min == MP_MIN_16 ? _mm512_fmadd_ps(w->min.all, share, acc) : acc;
 }
 
 /* What a panel is multiplied with: super-blocks [0, supers) of `rows` rows with those of up to TILE tokens, the first of which is the panel's t-th. */
@@ -131,8 +109,9 @@ MP_INLINE void tile(__m512 *lanes, const mp_mm512 *how, const mp_super512 *w, co
         for (int t = 0; t < tok; t++) {
             __m512i q[4];
             hold(q, s->x[t] + i);
-            acc[t][0] = step(acc[t][0], how, a, q, s->x[t] + i);
-            acc[t][1] = step(acc[t][1], how, b, q, s->x[t] + i);
+            __m512 share = how->min == MP_MIN_16 ? mp_min_share_512(s->x[t] + i) : _mm512_setzero_ps();
+            acc[t][0] = step(acc[t][0], how, a, q, share, s->x[t] + i);
+            acc[t][1] = step(acc[t][1], how, b, q, share, s->x[t] + i);
             if (how->min == MP_MIN_32)
                 off[t] = _mm512_fmadd_ps(mins(a, b), _mm512_broadcast_f32x8(_mm256_loadu_ps(s->x[t][i].s)), off[t]);
         }

@@ -20,13 +20,8 @@ MP_INLINE void unpack_iq4_xs(mp_super512 *out, const uint8_t *src)
 
 MP_INLINE void unpack_tq2_0(mp_super512 *out, const uint8_t *src)
 {
-    out->scale = _mm512_set1_ps(mp_half_512(src + 64));
-    MP_UNROLL
-    for (int c = 0; c < 4; c++) {
-        int shift = 4 * (c & 1);
-        __m512i q = mp_shift_halves_512(mp_load32_512(src + 32 * (c / 2)), shift, shift + 2);
-        out->q[c] = _mm512_and_si512(q, _mm512_set1_epi8(3));
-    }
+    out->scale = _mm512_permutexvar_ps(_mm512_setzero_si512(), _mm512_castps128_ps512(_mm_set1_ps(mp_half_512(src + 64) * 0.25f)));
+    mp_two_bits_512(out->q, src);
 }
 
 /* The first digit of every byte after multiplying by a power of three, 0 to 2. `power` has it in both bytes of each 16-bit lane. As
@@ -67,7 +62,7 @@ MP_INLINE void unpack_tq1_0(mp_super512 *out, const uint8_t *src)
 
 static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 255, 128, MP_MIN_NONE, MP_HALVES };
 static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE, MP_PLAIN };
-static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE, MP_PLAIN };
+static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE, MP_QUARTERS };
 
 MP_KERNELS_512(iq4_xs, iq4_xs)
 MP_KERNELS_512(tq1_0, tq1_0)

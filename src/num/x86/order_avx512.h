@@ -1,0 +1,115 @@
+/* The orders in which types have the 16 groups of a super-block, and the ways between them and PLAIN. A group's place is 4l + c: lane l of q[c].
+ *
+ *               q[0] | q[1] | q[2] | q[3], each by lanes
+ *     PLAIN     0 1 2 3 | 4 5 6 7 | ...                              what bytes give
+ *     PAIRS     0 1 4 5 | 2 3 6 7 | 8 9 12 13 | ...                  the low and the high nibbles of 64 bytes: two blocks of 32 each
+ *     HALVES    0 2 4 6 | 1 3 5 7 | 8 10 12 14 | ...                 the same, where a block's second half is its first one's high nibbles
+ *     QUARTERS  0 1 8 9 | 2 3 10 11 | 4 5 12 13 | 6 7 14 15          64 bytes of four codes each
+ *     TERNARY   0 1 10 15 | 2 3 11 8 | 4 5 12 9 | 6 7 13 14          TQ1_0's (rest_avx512.c)
+ *
+ * In the last two, the codes of q[1] and q[3] are four times too large, because that saves a shift: whoever adds up sums takes q[0] and q[2] four
+ * times, and scales are a quarter of the type's.
+ */
+#ifndef MP_NUM_X86_ORDER_AVX512_H
+#define MP_NUM_X86_ORDER_AVX512_H
+
+#include "num/x86/simd_avx512.h"
+
+typedef enum mp_order { MP_PLAIN, MP_PAIRS, MP_HALVES, MP_QUARTERS, MP_TERNARY } mp_order;
+
+MP_INLINE int mp_lift_512(mp_order order)
+{
+    return order == MP_QUARTERS || order == MP_TERNARY ? 4 : 1;
+}
+
+/* The group at each place. */
+MP_INLINE __m512i mp_groups_512(mp_order order)
+{
+    switch (order) {
+    case MP_PAIRS: return _mm512_setr_epi32(0, 2, 8, 10, 1, 3, 9, 11, 4, 6, 12, 14, 5, 7, 13, 15);
+    case MP_HALVES: return _mm512_setr_epi32(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15);
+    case MP_QUARTERS: return _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+    case MP_TERNARY: return _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 10, 11, 12, 13, 15, 8, 9, 14);
+    default: return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    }
+}
+
+/* Where PLAIN has the group of each place. */
+MP_INLINE __m512i mp_back_512(mp_order order)
+{
+    switch (order) {
+    case MP_PAIRS: return _mm512_setr_epi32(0, 8, 2, 10, 4, 12, 6, 14, 1, 9, 3, 11, 5, 13, 7, 15);
+    case MP_HALVES: return _mm512_setr_epi32(0, 4, 2, 6, 8, 12, 10, 14, 1, 5, 3, 7, 9, 13, 11, 15);
+    case MP_QUARTERS: return _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 2, 10, 3, 11, 6, 14, 7, 15);
+    case MP_TERNARY: return _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 10, 14, 3, 7, 15, 2, 6, 11);
+    default: return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    }
+}
+
+/* The other way round: where the order has what PLAIN has at each place. */
+MP_INLINE __m512i mp_places_512(mp_order order)
+{
+    switch (order) {
+    case MP_PAIRS: return _mm512_setr_epi32(0, 8, 2, 10, 4, 12, 6, 14, 1, 9, 3, 11, 5, 13, 7, 15);
+    case MP_HALVES: return _mm512_setr_epi32(0, 8, 2, 10, 1, 9, 3, 11, 4, 12, 6, 14, 5, 13, 7, 15);
+    case MP_QUARTERS: return _mm512_setr_epi32(0, 2, 8, 10, 4, 6, 12, 14, 1, 3, 9, 11, 5, 7, 13, 15);
+    case MP_TERNARY: return _mm512_setr_epi32(0, 2, 13, 10, 4, 6, 14, 11, 1, 3, 8, 15, 5, 7, 9, 12);
+    default: return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    }
+}
+
+MP_INLINE void mp_codes_from_plain_512(__m512i q[4], mp_order order)
+{
+    const __m512i a = q[0], b = q[1], c = q[2], d = q[3];
+    switch (order) {
+    case MP_PAIRS:
+        q[0] = _mm512_shuffle_i64x2(a, b, 0x44), q[1] = _mm512_shuffle_i64x2(a, b, 0xee);
+        q[2] = _mm512_shuffle_i64x2(c, d, 0x44), q[3] = _mm512_shuffle_i64x2(c, d, 0xee);
+        break;
+    case MP_HALVES:
+        q[0] = _mm512_shuffle_i64x2(a, b, 0x88), q[1] = _mm512_shuffle_i64x2(a, b, 0xdd);
+        q[2] = _mm512_shuffle_i64x2(c, d, 0x88), q[3] = _mm512_shuffle_i64x2(c, d, 0xdd);
+        break;
+    case MP_QUARTERS:
+        q[0] = _mm512_shuffle_i64x2(a, c, 0x44), q[1] = _mm512_shuffle_i64x2(a, c, 0xee);
+        q[2] = _mm512_shuffle_i64x2(b, d, 0x44), q[3] = _mm512_shuffle_i64x2(b, d, 0xee);
+        break;
+    case MP_TERNARY: /* lanes 2 and 3: 10 15 | 11 8 | 12 9 | 13 14 */
+        q[0] = _mm512_shuffle_i64x2(a, _mm512_permutex2var_epi64(c, _mm512_setr_epi64(4, 5, 14, 15, 0, 0, 0, 0), d), 0x44);
+        q[1] = _mm512_shuffle_i64x2(a, _mm512_permutex2var_epi64(c, _mm512_setr_epi64(6, 7, 0, 1, 0, 0, 0, 0), d), 0x4e);
+        q[2] = _mm512_shuffle_i64x2(b, _mm512_permutex2var_epi64(c, _mm512_setr_epi64(8, 9, 2, 3, 0, 0, 0, 0), d), 0x44);
+        q[3] = _mm512_shuffle_i64x2(b, _mm512_permutex2var_epi64(c, _mm512_setr_epi64(10, 11, 12, 13, 0, 0, 0, 0), d), 0x4e);
+        break;
+    default: break;
+    }
+}
+
+/* Back again. */
+MP_INLINE void mp_codes_to_plain_512(__m512i q[4], mp_order order)
+{
+    const __m512i a = q[0], b = q[1], c = q[2], d = q[3];
+    switch (order) {
+    case MP_PAIRS:
+        mp_codes_from_plain_512(q, MP_PAIRS);
+        break;
+    case MP_HALVES:
+        mp_codes_from_plain_512(q, MP_PAIRS);
+        MP_UNROLL
+        for (int i = 0; i < 4; i++)
+            q[i] = _mm512_shuffle_i64x2(q[i], q[i], 0xd8);
+        break;
+    case MP_QUARTERS:
+        q[0] = _mm512_shuffle_i64x2(a, b, 0x44), q[1] = _mm512_shuffle_i64x2(c, d, 0x44);
+        q[2] = _mm512_shuffle_i64x2(a, b, 0xee), q[3] = _mm512_shuffle_i64x2(c, d, 0xee);
+        break;
+    case MP_TERNARY: {
+        __m512i high1 = _mm512_shuffle_i64x2(a, b, 0xee), high2 = _mm512_shuffle_i64x2(c, d, 0xee); /* 10 15 11 8 | 12 9 13 14 */
+        q[0] = _mm512_shuffle_i64x2(a, b, 0x44), q[1] = _mm512_shuffle_i64x2(c, d, 0x44);
+        q[2] = _mm512_permutex2var_epi64(high1, _mm512_setr_epi64(6, 7, 10, 11, 0, 1, 4, 5), high2);
+        q[3] = _mm512_permutex2var_epi64(high1, _mm512_setr_epi64(8, 9, 12, 13, 14, 15, 2, 3), high2);
+        break;
+    }
+    default: break;
+    }
+}
+#endif
