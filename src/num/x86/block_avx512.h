@@ -45,6 +45,7 @@ typedef struct mp_type512 {
     int         bias;  /* 0: codes are unsigned */
     mp_min_kind min;
     mp_order    order;
+    uint8_t     fill;  /* for what is past the row's end: a byte that gives finite scales, and normal ones, because others cost 100 cycles */
 } mp_type512;
 
 /* What mm_avx512.c needs of a type. */
@@ -182,22 +183,30 @@ MP_INLINE void mp_step_one_512(mp_sums512 *to, const mp_type512 type, const uint
     }
 }
 
-/* The last n % 256 weights with zeros behind them: what those are multiplied with is 0 too, so they add nothing. */
-MP_INLINE void mp_pad_512(uint8_t padded[MP_SUPER * 2], const mp_type512 type, const uint8_t *src, int64_t n)
+typedef struct mp_padded512 {
+    __m512i part[5]; /* as many as the largest super-block of eight blocks has: Q8_0's */
+} mp_padded512;
+
+/* The last n % 256 weights with others behind them: what those are multiplied with is 0, so they add nothing. */
+MP_INLINE const uint8_t *mp_pad_512(mp_padded512 *to, const mp_type512 type, const uint8_t *src, int64_t n)
 {
-    memset(padded, 0, MP_SUPER * 2);
-    memcpy(padded, src, (size_t)(n / MP_Q8_BLOCK * (type.bytes / 8)));
+    const int64_t bytes = n / MP_Q8_BLOCK * (type.bytes / 8);
+    MP_UNROLL
+    for (int i = 0; i < (type.bytes + 63) / 64; i++) {
+        int64_t left = bytes - 64 * i;
+        __mmask64 there = _cvtu64_mask64(left <= 0 ? 0 : _bzhi_u64(~0ull, left < 64 ? (unsigned)left : 64));
+        to->part[i] = _mm512_mask_loadu_epi8(_mm512_set1_epi8((char)type.fill), there, src + 64 * i);
+    }
+    return (const uint8_t *)to->part;
 }
 
 MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_t *src, int64_t n)
 {
     for (; n > 0; n -= MP_SUPER, src += type.bytes) {
         mp_super512 w;
-        uint8_t padded[MP_SUPER * 2];
+        mp_padded512 padded;
         bool whole = type.len == MP_SUPER || n >= MP_SUPER;
-        if (!whole)
-            mp_pad_512(padded, type, src, n);
-        type.unpack(&w, whole ? src : padded);
+        type.unpack(&w, whole ? src : mp_pad_512(&padded, type, src, n));
         mp_plain_512(&w, type);
         MP_UNROLL
         for (int c = 0; c < 4; c++)
@@ -230,9 +239,8 @@ MP_INLINE void mp_row_piece_512(mp_sums512 *to, const mp_type512 type, const uin
         n -= MP_SUPER, x++, src += type.bytes;
     }
     if (type.len < MP_SUPER && n > 0) {
-        uint8_t padded[MP_SUPER * 2];
-        mp_pad_512(padded, type, src, n);
-        mp_step_one_512(to, type, padded, x, 1);
+        mp_padded512 padded;
+        mp_step_one_512(to, type, mp_pad_512(&padded, type, src, n), x, 1);
     }
 }
 
@@ -282,10 +290,9 @@ MP_INLINE void mp_dequant_512(float *dst, const mp_type512 type, const void *src
     for (; n >= MP_SUPER; n -= MP_SUPER, dst += MP_SUPER, from += type.bytes)
         mp_decode_super_512(dst, type, from);
     if (type.len < MP_SUPER && n > 0) {
-        uint8_t padded[MP_SUPER * 2];
+        mp_padded512 padded;
         float whole[MP_SUPER];
-        mp_pad_512(padded, type, from, n);
-        mp_decode_super_512(whole, type, padded);
+        mp_decode_super_512(whole, type, mp_pad_512(&padded, type, from, n));
         memcpy(dst, whole, (size_t)n * sizeof(float));
     }
 }
@@ -389,5 +396,13 @@ MP_INLINE void mp_nibbles_512(__m512i q[2], __m512i bytes)
     const __m512i low = _mm512_set1_epi8(15);
     q[0] = _mm512_and_si512(bytes, low);
     q[1] = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), low);
+}
+
+/* What low and high nibbles of 64 bytes stand for, given four times the sixteen values: a table of 64 is looked up with six bits, of which two then
+ * do not matter, and nibbles need no masks. */
+MP_INLINE void mp_look_up_512(__m512i q[2], __m512i bytes, __m512i values)
+{
+    q[0] = _mm512_permutexvar_epi8(bytes, values);
+    q[1] = _mm512_permutexvar_epi8(_mm512_srli_epi16(bytes, 4), values);
 }
 #endif

@@ -105,11 +105,11 @@ MP_INLINE void unpack_q3_k(mp_super512 *out, const uint8_t *src)
         out->q[c] = _mm512_or_si512(out->q[c], _mm512_permutexvar_epi8(nibbles, table[c])); /* looks at six bits */
 }
 
-static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 3, 0, MP_MIN_16, MP_QUARTERS };
-static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 7, 4, MP_MIN_NONE, MP_QUARTERS };
-static const mp_type512 q4_k = { unpack_q4_k, 256, 144, 15, 0, MP_MIN_32, MP_PAIRS };
-static const mp_type512 q5_k = { unpack_q5_k, 256, 176, 31, 0, MP_MIN_32, MP_PAIRS };
-static const mp_type512 q6_k = { unpack_q6_k, 256, 210, 63, 32, MP_MIN_NONE, MP_PLAIN };
+static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 3, 0, MP_MIN_16, MP_QUARTERS, 0 };
+static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 7, 4, MP_MIN_NONE, MP_QUARTERS, 0 };
+static const mp_type512 q4_k = { unpack_q4_k, 256, 144, 15, 0, MP_MIN_32, MP_PAIRS, 0 };
+static const mp_type512 q5_k = { unpack_q5_k, 256, 176, 31, 0, MP_MIN_32, MP_PAIRS, 0 };
+static const mp_type512 q6_k = { unpack_q6_k, 256, 210, 63, 32, MP_MIN_NONE, MP_PLAIN, 0 };
 
 MP_KERNELS_512(q2_k, q2_k)
 MP_KERNELS_512(q3_k, q3_k)

@@ -1,10 +1,53 @@
 /* Unpackers of the types with blocks of 32, eight blocks at a time; the layouts are pictured in num/ref/legacy.c, iq4.c and mxfp4.c. */
 #include "num/x86/block_avx512.h"
 
+/* The bytes of eight blocks in three registers, the last of which overlaps the second: what is not whole in two neighbouring ones is nowhere needed. */
+typedef struct blocks8 {
+    __m512i first, second, last;
+} blocks8;
+
+MP_INLINE blocks8 load_blocks(const uint8_t *src, int block_bytes)
+{
+    return (blocks8){ mp_load64_512(src), mp_load64_512(src + 64), mp_load64_512(src + 8 * block_bytes - 64) };
+}
+
+/* a, a + 1, ... a + 15 as bytes of the first lane, and so on. */
+MP_INLINE __m512i sixteen_from(int a, int b, int c, int d)
+{
+    const __m512i ramp = _mm512_set4_epi32(0x0f0e0d0c, 0x0b0a0908, 0x07060504, 0x03020100);
+    a *= 0x01010101, b *= 0x01010101, c *= 0x01010101, d *= 0x01010101;
+    return _mm512_add_epi8(ramp, _mm512_setr_epi32(a, a, a, a, b, b, b, b, c, c, c, c, d, d, d, d));
+}
+
+/* Where the 16 bytes from `at` on of all eight blocks are: in first and second, or in second and last. */
+MP_INLINE int in_last(int byte, int block_bytes)
+{
+    return byte + 16 <= 128 ? byte - 64 : byte - (8 * block_bytes - 64) + 64;
+}
+
+/* The 16 bytes of nibbles of all blocks, that begin `at` bytes into each. */
+MP_INLINE void gather_nibbles(__m512i to[2], const blocks8 *b, int block_bytes, int at)
+{
+    const int n = block_bytes;
+    const __m512i low = sixteen_from(at, at + n, at + 2 * n, at + 3 * n);
+    const __m512i high = sixteen_from(in_last(at + 4 * n, n), in_last(at + 5 * n, n), in_last(at + 6 * n, n), in_last(at + 7 * n, n));
+    to[0] = _mm512_permutex2var_epi8(b->first, low, b->second);
+    to[1] = _mm512_permutex2var_epi8(b->second, high, b->last);
+}
+
 /* The eight scales at the start of each block, per 16 elements. */
 MP_INLINE void set_scales(mp_super512 *out, const uint8_t *src, int block_bytes, mp_order order)
 {
     out->scale = mp_twice8_512(mp_halves8_512(src, block_bytes), order);
+}
+
+/* The same of blocks of 18 bytes in HALVES order: the scales of blocks l and 4 + l, twice each, in lane l. */
+MP_INLINE void set_scales_18(mp_super512 *out, const blocks8 *b)
+{
+    const __m256i blocks = _mm256_mullo_epi32(_mm256_setr_epi32(0, 72, 18, 90, 36, 108, 54, 126), _mm256_set1_epi32(0x01010101));
+    const __m256i at = _mm256_add_epi8(blocks, _mm256_set1_epi32(0x01000100));
+    __m512i halves = _mm512_permutex2var_epi8(b->first, _mm512_castsi256_si512(at), b->second);
+    out->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
 }
 
 /* The same, and eight values m with x = d * q + m: the minimum is -m. */
@@ -14,19 +57,22 @@ MP_INLINE void set_scales_mins(mp_super512 *out, const uint8_t *src, int block_b
     out->min.of_32 = _mm256_sub_ps(_mm256_setzero_ps(), mp_halves8_512(src + 2, block_bytes));
 }
 
-/* The 16 bytes of nibbles of four blocks: p in the first. */
-MP_INLINE __m512i four_of_16(const uint8_t *p, int block_bytes)
+/* Codes of the eight blocks. */
+MP_INLINE void nibbles(mp_super512 *out, const blocks8 *b, int block_bytes, int at)
 {
-    __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(mp_load16_512(p)), mp_load16_512(p + block_bytes), 1);
-    __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(mp_load16_512(p + 2 * block_bytes)), mp_load16_512(p + 3 * block_bytes), 1);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    __m512i bytes[2];
+    gather_nibbles(bytes, b, block_bytes, at);
+    mp_nibbles_512(out->q, bytes[0]);
+    mp_nibbles_512(out->q + 2, bytes[1]);
 }
 
-/* Codes of the eight blocks, whose nibbles begin `at` bytes into each. */
-MP_INLINE void nibbles(mp_super512 *out, const uint8_t *src, int block_bytes, int at)
+/* What each nibble stands for. */
+MP_INLINE void look_up(mp_super512 *out, const blocks8 *b, int block_bytes, int at, __m512i values)
 {
-    mp_nibbles_512(out->q, four_of_16(src + at, block_bytes));
-    mp_nibbles_512(out->q + 2, four_of_16(src + at + 4 * block_bytes, block_bytes));
+    __m512i bytes[2];
+    gather_nibbles(bytes, b, block_bytes, at);
+    mp_look_up_512(out->q, bytes[0], values);
+    mp_look_up_512(out->q + 2, bytes[1], values);
 }
 
 /* Adds 16 where the 32-bit mask that lies `at` bytes into a block has a bit: its first half is for the low nibbles. */
@@ -46,36 +92,33 @@ MP_INLINE void add_fifth_bits(mp_super512 *out, const uint8_t *src, int block_by
     }
 }
 
-MP_INLINE void look_up(mp_super512 *out, __m512i values)
-{
-    MP_UNROLL
-    for (int c = 0; c < 4; c++)
-        out->q[c] = _mm512_shuffle_epi8(values, out->q[c]);
-}
-
 MP_INLINE void unpack_q4_0(mp_super512 *out, const uint8_t *src)
 {
-    set_scales(out, src, 18, MP_HALVES);
-    nibbles(out, src, 18, 2);
+    const blocks8 b = load_blocks(src, 18);
+    set_scales_18(out, &b);
+    nibbles(out, &b, 18, 2);
 }
 
 MP_INLINE void unpack_q4_1(mp_super512 *out, const uint8_t *src)
 {
+    const blocks8 b = load_blocks(src, 20);
     set_scales_mins(out, src, 20);
-    nibbles(out, src, 20, 4);
+    nibbles(out, &b, 20, 4);
 }
 
 MP_INLINE void unpack_q5_0(mp_super512 *out, const uint8_t *src)
 {
+    const blocks8 b = load_blocks(src, 22);
     set_scales(out, src, 22, MP_HALVES);
-    nibbles(out, src, 22, 6);
+    nibbles(out, &b, 22, 6);
     add_fifth_bits(out, src, 22, 2);
 }
 
 MP_INLINE void unpack_q5_1(mp_super512 *out, const uint8_t *src)
 {
+    const blocks8 b = load_blocks(src, 24);
     set_scales_mins(out, src, 24);
-    nibbles(out, src, 24, 8);
+    nibbles(out, &b, 24, 8);
     add_fifth_bits(out, src, 24, 4);
 }
 
@@ -92,37 +135,37 @@ MP_INLINE void unpack_q8_0(mp_super512 *out, const uint8_t *src)
 
 MP_INLINE void unpack_iq4_nl(mp_super512 *out, const uint8_t *src)
 {
-    set_scales(out, src, 18, MP_HALVES);
-    nibbles(out, src, 18, 2);
-    look_up(out, mp_iq4_values_512());
+    const blocks8 b = load_blocks(src, 18);
+    set_scales_18(out, &b);
+    look_up(out, &b, 18, 2, mp_iq4_values_512());
 }
 
-/* 2^(e - 128) as float bits: (e - 1) << 23 for a normal one, the subnormals 2^-128 and 2^-127 for e = 0 and 1, NaN for 255. */
-MP_INLINE __m256 powers_of_two(__m256i e)
+/* The eight powers 2^(e - 128) in HALVES order. A byte e shifted to a float's exponent is 2^(e - 127), but 0 instead of the subnormal 2^-127, and
+ * infinity instead of NaN. */
+MP_INLINE __m512 powers_of_two(const blocks8 *b)
 {
-    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
-    __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x200000), e);
-    bits = _mm256_mask_mov_epi32(bits, _mm256_cmplt_epi32_mask(e, _mm256_set1_epi32(2)), tiny);
-    bits = _mm256_mask_mov_epi32(bits, _mm256_cmpeq_epi32_mask(e, _mm256_set1_epi32(255)), _mm256_set1_epi32(0x7fc00000));
-    return _mm256_castsi256_ps(bits);
+    const __m512i at = _mm512_slli_epi32(_mm512_setr_epi32(0, 0, 68, 68, 17, 17, 85, 85, 34, 34, 102, 102, 51, 51, 119, 119), 24);
+    const __m512i how = _mm512_set1_epi32(1 << 4 * 3 | 3 << 4 * 5 | 1 << 4 * 7); /* zero: the first operand, infinity: NaN, one and others: stay */
+    __m512i bits = _mm512_srli_epi32(_mm512_maskz_permutex2var_epi8(0x8888888888888888, b->first, at, b->second), 1);
+    __m512 power = _mm512_fixupimm_ps(_mm512_set1_ps(0x1p-127f), _mm512_castsi512_ps(bits), how, 0);
+    return _mm512_mul_ps(power, _mm512_set1_ps(0.5f));
 }
 
 MP_INLINE void unpack_mxfp4(mp_super512 *out, const uint8_t *src)
 {
     const __m512i doubled = _mm512_broadcast_i32x4(_mm_setr_epi8(16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4));
-    __m256i e = _mm256_setr_epi32(src[0], src[17], src[34], src[51], src[68], src[85], src[102], src[119]);
-    out->scale = mp_twice8_512(powers_of_two(e), MP_HALVES);
-    nibbles(out, src, 17, 1);
-    look_up(out, doubled);
+    const blocks8 b = load_blocks(src, 17);
+    out->scale = powers_of_two(&b);
+    look_up(out, &b, 17, 1, doubled);
 }
 
-static const mp_type512 q4_0 = { unpack_q4_0, 32, 8 * 18, 15, 8, MP_MIN_NONE, MP_HALVES };
-static const mp_type512 q4_1 = { unpack_q4_1, 32, 8 * 20, 15, 0, MP_MIN_32, MP_HALVES };
-static const mp_type512 q5_0 = { unpack_q5_0, 32, 8 * 22, 31, 16, MP_MIN_NONE, MP_HALVES };
-static const mp_type512 q5_1 = { unpack_q5_1, 32, 8 * 24, 31, 0, MP_MIN_32, MP_HALVES };
-static const mp_type512 q8_0 = { unpack_q8_0, 32, 8 * 34, 255, 128, MP_MIN_NONE, MP_PLAIN };
-static const mp_type512 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, 255, 128, MP_MIN_NONE, MP_HALVES };
-static const mp_type512 mxfp4 = { unpack_mxfp4, 32, 8 * 17, 28, 16, MP_MIN_NONE, MP_HALVES };
+static const mp_type512 q4_0 = { unpack_q4_0, 32, 8 * 18, 15, 8, MP_MIN_NONE, MP_HALVES, 0 };
+static const mp_type512 q4_1 = { unpack_q4_1, 32, 8 * 20, 15, 0, MP_MIN_32, MP_HALVES, 0 };
+static const mp_type512 q5_0 = { unpack_q5_0, 32, 8 * 22, 31, 16, MP_MIN_NONE, MP_HALVES, 0 };
+static const mp_type512 q5_1 = { unpack_q5_1, 32, 8 * 24, 31, 0, MP_MIN_32, MP_HALVES, 0 };
+static const mp_type512 q8_0 = { unpack_q8_0, 32, 8 * 34, 255, 128, MP_MIN_NONE, MP_PLAIN, 0 };
+static const mp_type512 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, 255, 128, MP_MIN_NONE, MP_HALVES, 0 };
+static const mp_type512 mxfp4 = { unpack_mxfp4, 32, 8 * 17, 28, 16, MP_MIN_NONE, MP_HALVES, 127 };
 
 MP_KERNELS_512(q4_0, q4_0)
 MP_KERNELS_512(q4_1, q4_1)

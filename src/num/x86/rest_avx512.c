@@ -11,11 +11,8 @@ MP_INLINE void unpack_iq4_xs(mp_super512 *out, const uint8_t *src)
     high = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4);
     __m256i scale = _mm256_sub_epi32(_mm256_or_si256(low, high), _mm256_set1_epi32(32));
     out->scale = mp_twice8_512(_mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(mp_half_512(src))), MP_HALVES);
-    mp_nibbles_512(out->q, _mm512_loadu_si512(src + 8));
-    mp_nibbles_512(out->q + 2, _mm512_loadu_si512(src + 72));
-    MP_UNROLL
-    for (int c = 0; c < 4; c++)
-        out->q[c] = _mm512_shuffle_epi8(values, out->q[c]);
+    mp_look_up_512(out->q, mp_load64_512(src + 8), values);
+    mp_look_up_512(out->q + 2, mp_load64_512(src + 72), values);
 }
 
 MP_INLINE void unpack_tq2_0(mp_super512 *out, const uint8_t *src)
@@ -60,9 +57,9 @@ MP_INLINE void unpack_tq1_0(mp_super512 *out, const uint8_t *src)
     out->q[3] = digits(quarter3, tail_power);
 }
 
-static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 255, 128, MP_MIN_NONE, MP_HALVES };
-static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE, MP_PLAIN };
-static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE, MP_QUARTERS };
+static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 255, 128, MP_MIN_NONE, MP_HALVES, 0 };
+static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE, MP_PLAIN, 0 };
+static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE, MP_QUARTERS, 0 };
 
 MP_KERNELS_512(iq4_xs, iq4_xs)
 MP_KERNELS_512(tq1_0, tq1_0)
