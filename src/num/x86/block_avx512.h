@@ -330,6 +330,12 @@ MP_INLINE float mp_half_512(const uint8_t *p)
     return _cvtsh_ss(h);
 }
 
+/* A quarter of it in all lanes. */
+MP_INLINE __m512 mp_quarter_half_512(const uint8_t *p)
+{
+    return _mm512_permutexvar_ps(_mm512_setzero_si512(), _mm512_castps128_ps512(_mm_set_ss(mp_half_512(p) * 0.25f)));
+}
+
 MP_INLINE uint32_t mp_word_512(const uint8_t *p)
 {
     uint32_t u;

@@ -17,48 +17,45 @@ MP_INLINE void unpack_iq4_xs(mp_super512 *out, const uint8_t *src)
 
 MP_INLINE void unpack_tq2_0(mp_super512 *out, const uint8_t *src)
 {
-    out->scale = _mm512_permutexvar_ps(_mm512_setzero_si512(), _mm512_castps128_ps512(_mm_set1_ps(mp_half_512(src + 64) * 0.25f)));
+    out->scale = mp_quarter_half_512(src + 64);
     mp_two_bits_512(out->q, src);
 }
 
-/* The first digit of every byte after multiplying by a power of three, 0 to 2. `power` has it in both bytes of each 16-bit lane. As
- * (3 * v) >> 8 counts the thresholds 86 and 171 that v reaches, two comparisons read it. */
-MP_INLINE __m512i digits(__m512i bytes, __m512i power)
+/* What a byte of TQ1_0 means (num/ref/ternary.c): its digits 0 to 3 as in a byte of TQ2_0, and digit 4 at bits 0 and 2. */
+#define DIGIT(byte, power) (((byte) * (power) & 255) * 3 >> 8)
+#define FOUR(byte) (DIGIT(byte, 1) | DIGIT(byte, 3) << 2 | DIGIT(byte, 9) << 4 | DIGIT(byte, 27) << 6)
+#define FIFTH(byte) (DIGIT(byte, 81) * 5)
+#define OF_4(f, byte) f(byte), f(byte + 1), f(byte + 2), f(byte + 3)
+#define OF_16(f, byte) OF_4(f, byte), OF_4(f, byte + 4), OF_4(f, byte + 8), OF_4(f, byte + 12)
+#define OF_64(f, byte) OF_16(f, byte), OF_16(f, byte + 16), OF_16(f, byte + 32), OF_16(f, byte + 48)
+#define OF_256(f) OF_64(f, 0), OF_64(f, 64), OF_64(f, 128), OF_64(f, 192)
+static const uint8_t four_digits[256] = { OF_256(FOUR) }, fifth_digit[256] = { OF_256(FIFTH) };
+
+/* table[v] for every byte; large: those from 128 on. */
+MP_INLINE __m512i look_up_256(const uint8_t table[256], __m512i v, __mmask64 large)
 {
-    const __m512i low_byte = _mm512_set1_epi16(255);
-    __m512i even = _mm512_and_si512(_mm512_mullo_epi16(bytes, power), low_byte);
-    __m512i odd = _mm512_slli_epi16(_mm512_mullo_epi16(_mm512_srli_epi16(bytes, 8), power), 8);
-    __m512i v = _mm512_or_si512(even, odd), one = _mm512_set1_epi8(1);
-    __m512i q = _mm512_setzero_si512();
-    q = _mm512_mask_add_epi8(q, _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(86)), q, one);
-    return _mm512_mask_add_epi8(q, _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8((char)171)), q, one);
+    __m512i low = _mm512_permutex2var_epi8(_mm512_loadu_si512(table), v, _mm512_loadu_si512(table + 64));
+    return _mm512_mask_blend_epi8(large, low, _mm512_permutex2var_epi8(_mm512_loadu_si512(table + 128), v, _mm512_loadu_si512(table + 192)));
 }
 
-/* Powers of three for 16-byte quarters of a chunk. */
-MP_INLINE __m512i powers(int a, int b, int c, int d)
-{
-    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(_mm_set1_epi16((short)b), _mm_set1_epi16((short)a))),
-                              _mm256_set_m128i(_mm_set1_epi16((short)d), _mm_set1_epi16((short)c)), 1);
-}
-
-/* Elements 0-159: 32 bytes, five digits; 160-239: 16 bytes, five digits; 240-255: 4 bytes, four digits. */
+/* Elements 0-159: 32 bytes, five digits; 160-239: 16 bytes, five digits; 240-255: 4 bytes, four digits. Those four bytes four times and shifted apart
+ * make group 15 of lane 3 of q[0]; in the others lane 3 has nothing, which is where fifth digits go: groups 8, 9 and 14. */
 MP_INLINE void unpack_tq1_0(mp_super512 *out, const uint8_t *src)
 {
-    __m256i rows = mp_load32_512(src);
-    __m128i row = mp_load16_512(src + 32), last = _mm_set1_epi32((int)mp_word_512(src + 48));
-    __m256i row2 = _mm256_broadcastsi128_si256(row);
-    __m512i both = _mm512_broadcast_i64x4(rows);
-    __m512i quarter3 = _mm512_inserti64x4(_mm512_castsi256_si512(row2), _mm256_set_m128i(last, row), 1);
-    const __m512i tail_power = _mm512_inserti32x4(powers(9, 27, 81, 1), _mm_setr_epi16(1, 1, 3, 3, 9, 9, 27, 27), 3);
-    out->scale = _mm512_set1_ps(mp_half_512(src + 52));
-    out->q[0] = digits(both, powers(1, 1, 3, 3));
-    out->q[1] = digits(both, powers(9, 9, 27, 27));
-    out->q[2] = digits(_mm512_inserti64x4(both, row2, 1), powers(81, 81, 1, 3));
-    out->q[3] = digits(quarter3, tail_power);
+    const __m512i low = _mm512_set1_epi8(3), high = _mm512_set1_epi8(12), apart = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 4, 6);
+    __m512i v = _mm512_mask_loadu_epi64(_mm512_set1_epi32((int)mp_word_512(src + 48)), 0x3f, src);
+    __mmask64 large = _mm512_movepi8_mask(v);
+    __m512i fifth = look_up_256(fifth_digit, v, large);
+    __m512i bytes = _mm512_srlv_epi32(look_up_256(four_digits, v, large), apart), upper = _mm512_srli_epi16(bytes, 4);
+    out->scale = mp_quarter_half_512(src + 52);
+    out->q[0] = _mm512_and_si512(bytes, low);
+    out->q[1] = _mm512_and_si512(_mm512_mask_shuffle_i64x2(bytes, 0xc0, fifth, fifth, 0x00), high);
+    out->q[2] = _mm512_and_si512(_mm512_mask_shuffle_i64x2(upper, 0xc0, fifth, fifth, 0x55), low);
+    out->q[3] = _mm512_and_si512(_mm512_mask_shuffle_i64x2(upper, 0xc0, fifth, fifth, 0xaa), high);
 }
 
 static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 255, 128, MP_MIN_NONE, MP_HALVES, 0 };
-static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE, MP_PLAIN, 0 };
+static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE, MP_TERNARY, 0 };
 static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE, MP_QUARTERS, 0 };
 
 MP_KERNELS_512(iq4_xs, iq4_xs)
