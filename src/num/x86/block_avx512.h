@@ -51,8 +51,8 @@ typedef struct mp_type512 {
 /* What mm_avx512.c needs of a type. */
 typedef struct mp_mm512 {
     void (*panel)(mp_super512 *to, const uint8_t *row, int64_t n);              /* n weights turned, signed ones with a bias of 128 */
-    void (*token)(mp_q8 *to, const mp_q8 *x, int64_t n, bool turned);           /* a token, turned or not, as `row` wants it */
-    void (*row)(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n);  /* a whole row for one token */
+    void (*token)(mp_q8 *to, const mp_q8 *x, int64_t n, bool turned);           /* a token, turned or not, as `rows` wants it */
+    void (*rows)(__m512 *lanes, const mp_mm *m, int64_t r, int count, const mp_q8 *x); /* whole rows for one token, from the r-th on */
     int         bytes; /* of 256 weights */
     bool        is_signed;
     mp_min_kind min;
@@ -306,13 +306,14 @@ MP_INLINE void mp_dequant_512(float *dst, const mp_type512 type, const void *src
         for (; n > 0; n -= MP_SUPER)                                                                                       \
             mp_token_512(to++, x++, t, turned);                                                                            \
     }                                                                                                                      \
-    static void row_##name(__m512 *lanes, const uint8_t *row, const mp_q8 *x, int64_t n)                                   \
+    static void rows_##name(__m512 *lanes, const mp_mm *m, int64_t r, int count, const mp_q8 *x)                           \
     {                                                                                                                      \
-        mp_row_512(lanes, t, row, x, n);                                                                                   \
+        for (int i = 0; i < count; i++)                                                                                    \
+            mp_row_512(lanes + i, t, (const uint8_t *)m->w + (size_t)(r + i) * m->row_bytes, x, m->n);                     \
     }                                                                                                                      \
     static void mm_##name(const mp_mm *m)                                                                                  \
     {                                                                                                                      \
-        mp_mm_512(m, &(const mp_mm512){ panel_##name, token_##name, row_##name, t.bytes, t.bias != 0, t.min });                 \
+        mp_mm_512(m, &(const mp_mm512){ panel_##name, token_##name, rows_##name, t.bytes, t.bias != 0, t.min });                 \
     }
 
 /* ---- pieces of unpackers ---- */
@@ -369,20 +370,6 @@ MP_INLINE __m512i mp_load64_512(const uint8_t *p)
     __m512i v = _mm512_loadu_si512(p);
     __asm__("" : "+v"(v));
     return v;
-}
-
-/* 32 bytes in both halves, the halves shifted right by different numbers of bits. Bits of neighbours come along: mask them off. */
-MP_INLINE __m512i mp_shift_halves_512(__m256i bytes, int low, int high)
-{
-    const __m512i by = _mm512_setr_epi64(low, low, low, low, high, high, high, high);
-    return _mm512_srlv_epi64(_mm512_broadcast_i64x4(bytes), by);
-}
-
-/* Bit `low` of byte i selects element i, bit `high` element 32 + i. */
-MP_INLINE __mmask64 mp_bit_halves_512(__m512i both, int low, int high)
-{
-    const __m512i bits = _mm512_inserti64x4(_mm512_set1_epi8((char)(1 << low)), _mm256_set1_epi8((char)(1 << high)), 1);
-    return _mm512_test_epi8_mask(both, bits);
 }
 
 /* Four codes of two bits in each of 64 bytes: QUARTERS. */

@@ -1,4 +1,7 @@
-/* Unpackers of the types with blocks of 32, eight blocks at a time; the layouts are pictured in num/ref/legacy.c, iq4.c and mxfp4.c. */
+/* Unpackers of the types with blocks of 32, eight blocks at a time; the layouts are pictured in num/ref/legacy.c, iq4.c and mxfp4.c.
+ *
+ * Floor with one token: MXFP4 takes 25 operations for 256 weights, 12.5 cycles (codes 8, scales 4, products and gathering 10, floats 3). Three are
+ * vpermi2b, so that it comes to 17 (order_avx512.h). */
 #include "num/x86/block_avx512.h"
 
 /* The bytes of eight blocks in three registers, the last of which overlaps the second: what is not whole in two neighbouring ones is nowhere needed. */

@@ -7,6 +7,11 @@
  *     QUARTERS  0 1 8 9 | 2 3 10 11 | 4 5 12 13 | 6 7 14 15          64 bytes of four codes each
  *     TERNARY   0 1 10 15 | 2 3 11 8 | 4 5 12 9 | 6 7 13 14          TQ1_0's (rest_avx512.c)
  *
+ * A one-token kernel is bound by its 512-bit operations. Zen 4, measured: two a cycle on four ports; products, vpdp*, multishift, tests into masks
+ * and vfixupimm go to ports 0 and 1, vpermb, vpermps, packs and inserts to 1 and 2, shifts, conversions and additions of floats to 2 and 3, unpacks and
+ * shufps to 1, 2 and 3. So whatever is not light costs 2/3 of a cycle; vpermi2b takes 4/3, since its third operand blocks port 0; a load of 64 bytes
+ * takes a cycle, across lines 1.5. Neither order nor latency matters: 24 orders of the same instructions differ by 3 %.
+ *
  * In the last two, the codes of q[1] and q[3] are four times too large, because that saves a shift: whoever adds up sums takes q[0] and q[2] four
  * times, and scales are a quarter of the type's.
  */

@@ -1,4 +1,7 @@
-/* Unpackers of IQ4_XS and of the ternary types; the layouts are pictured in num/ref/iq4.c and ternary.c. */
+/* Unpackers of IQ4_XS and of the ternary types; the layouts are pictured in num/ref/iq4.c and ternary.c.
+ *
+ * Floor with one token: TQ2_0 takes 19 operations for 256 weights, 9.5 cycles (codes 5, scale 1, products and gathering 10, floats 3), TQ1_0 30, four
+ * of them vpermi2b: 16. */
 #include "num/x86/block_avx512.h"
 
 MP_INLINE void unpack_iq4_xs(mp_super512 *out, const uint8_t *src)
