@@ -44,20 +44,35 @@ MP_INLINE void set_scales(mp_super512 *out, const uint8_t *src, int block_bytes,
     out->scale = mp_twice8_512(mp_halves8_512(src, block_bytes), order);
 }
 
-/* The same of blocks of 18 bytes in HALVES order: the scales of blocks l and 4 + l, twice each, in lane l. */
-MP_INLINE void set_scales_18(mp_super512 *out, const blocks8 *b)
+/* Two halves' bytes as a word. */
+MP_INLINE int two_halves(int low, int high)
 {
-    const __m256i blocks = _mm256_mullo_epi32(_mm256_setr_epi32(0, 72, 18, 90, 36, 108, 54, 126), _mm256_set1_epi32(0x01010101));
-    const __m256i at = _mm256_add_epi8(blocks, _mm256_set1_epi32(0x01000100));
-    __m512i halves = _mm512_permutex2var_epi8(b->first, _mm512_castsi256_si512(at), b->second);
-    out->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
+    return (int)((uint32_t)(low | (low + 1) << 8 | high << 16) | (uint32_t)(high + 1) << 24);
+}
+
+/* The same in HALVES order, which has the scales of blocks l and 4 + l twice each in lane l; two: and behind them the halves that follow each, in order. */
+MP_INLINE __m512i gather_halves(const blocks8 *b, int n, bool two)
+{
+    const __m512i at = _mm512_setr_epi32(two_halves(0, 0), two_halves(4 * n, 4 * n), two_halves(n, n), two_halves(5 * n, 5 * n), two_halves(2 * n, 2 * n),
+                                         two_halves(6 * n, 6 * n), two_halves(3 * n, 3 * n), two_halves(7 * n, 7 * n), two_halves(2, n + 2),
+                                         two_halves(2 * n + 2, 3 * n + 2), two_halves(4 * n + 2, 5 * n + 2), two_halves(6 * n + 2, 7 * n + 2), 0, 0, 0, 0);
+    __m512i v = _mm512_permutex2var_epi8(b->first, at, b->second);
+    if (7 * n + (two ? 4 : 2) > 128)
+        v = _mm512_mask_permutexvar_epi8(v, _mm512_movepi8_mask(at), _mm512_sub_epi8(at, _mm512_set1_epi8((char)(8 * n - 64))), b->last);
+    return v;
+}
+
+MP_INLINE void set_block_scales(mp_super512 *out, const blocks8 *b, int block_bytes)
+{
+    out->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(gather_halves(b, block_bytes, false)));
 }
 
 /* The same, and eight values m with x = d * q + m: the minimum is -m. */
-MP_INLINE void set_scales_mins(mp_super512 *out, const uint8_t *src, int block_bytes)
+MP_INLINE void set_block_scales_mins(mp_super512 *out, const blocks8 *b, int block_bytes)
 {
-    set_scales(out, src, block_bytes, MP_HALVES);
-    out->min.of_32 = _mm256_sub_ps(_mm256_setzero_ps(), mp_halves8_512(src + 2, block_bytes));
+    __m512i halves = gather_halves(b, block_bytes, true);
+    out->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
+    out->min.of_32 = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_cvtph_ps(_mm512_extracti32x4_epi32(halves, 2)));
 }
 
 /* Codes of the eight blocks. */
@@ -98,21 +113,21 @@ MP_INLINE void add_fifth_bits(mp_super512 *out, const uint8_t *src, int block_by
 MP_INLINE void unpack_q4_0(mp_super512 *out, const uint8_t *src)
 {
     const blocks8 b = load_blocks(src, 18);
-    set_scales_18(out, &b);
+    set_block_scales(out, &b, 18);
     nibbles(out, &b, 18, 2);
 }
 
 MP_INLINE void unpack_q4_1(mp_super512 *out, const uint8_t *src)
 {
     const blocks8 b = load_blocks(src, 20);
-    set_scales_mins(out, src, 20);
+    set_block_scales_mins(out, &b, 20);
     nibbles(out, &b, 20, 4);
 }
 
 MP_INLINE void unpack_q5_0(mp_super512 *out, const uint8_t *src)
 {
     const blocks8 b = load_blocks(src, 22);
-    set_scales(out, src, 22, MP_HALVES);
+    set_block_scales(out, &b, 22);
     nibbles(out, &b, 22, 6);
     add_fifth_bits(out, src, 22, 2);
 }
@@ -120,7 +135,7 @@ MP_INLINE void unpack_q5_0(mp_super512 *out, const uint8_t *src)
 MP_INLINE void unpack_q5_1(mp_super512 *out, const uint8_t *src)
 {
     const blocks8 b = load_blocks(src, 24);
-    set_scales_mins(out, src, 24);
+    set_block_scales_mins(out, &b, 24);
     nibbles(out, &b, 24, 8);
     add_fifth_bits(out, src, 24, 4);
 }
@@ -139,7 +154,7 @@ MP_INLINE void unpack_q8_0(mp_super512 *out, const uint8_t *src)
 MP_INLINE void unpack_iq4_nl(mp_super512 *out, const uint8_t *src)
 {
     const blocks8 b = load_blocks(src, 18);
-    set_scales_18(out, &b);
+    set_block_scales(out, &b, 18);
     look_up(out, &b, 18, 2, mp_iq4_values_512());
 }
 
