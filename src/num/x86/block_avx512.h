@@ -27,7 +27,7 @@
 #include "num/x86/pieces_avx512.h"
 #include "num/x86/x86.h"
 
-enum { MP_SUPER = 256, MP_PIECE = 8 /* super-blocks */, AHEAD_BYTES = 8192, SHORT_ROW = 1280 /* bytes */ };
+enum { MP_SUPER = 256, MP_PIECE = 8 /* super-blocks */, AHEAD_BYTES = 4096, SHORT_ROW = 1024 /* bytes */ };
 typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
 
 typedef struct mp_super512 {
@@ -194,12 +194,11 @@ MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_
 }
 
 /* Decoding: rows follow each other in memory. The processor's own prefetcher keeps up with long ones, where asking ahead costs 2 to 10 %; at the ends of
- * short ones it falls back (docs/experiments.md). Into the second cache: fast kernels waited for lines asked into the first. One row at a time: two streams read
- * half as fast. */
+ * short ones it falls back (docs/experiments.md). One row at a time: two streams read half as fast. */
 MP_INLINE void mp_prefetch_512(const uint8_t *src, int bytes)
 {
     for (int ahead = 0; ahead < bytes; ahead += 64)
-        _mm_prefetch((const char *)src + AHEAD_BYTES + ahead, _MM_HINT_T1);
+        _mm_prefetch((const char *)src + AHEAD_BYTES + ahead, _MM_HINT_T0);
 }
 
 /* Up to MP_PIECE super-blocks, the last of which the row may end in. */
