@@ -428,8 +428,6 @@ static mp_err resize(mp_model *m, uint64_t ram_bytes)
     if (limit > before)
         mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);
     mp_err err = m->pager ? mp_pager_resize(m->pager, experts_within(m, limit, others)) : MP_OK;
-    if (err && limit > before) /* what was had of it would leave nothing to anybody else within the old limit */
-        (void)mp_pager_resize(m->pager, experts_within(m, before, others));
     mp_ledger_set_limit(m->ledger, MP_TIER_RAM, err ? before : limit);
     return err;
 }

@@ -199,14 +199,26 @@ mp_err mp_pager_flush(mp_pager *pager) {
     return err;
 }
 
+/* What classes have grown by is given back: kept, it would leave nothing to anybody else within the old limit. */
+static void go_back(mp_pager *pager, uint32_t had[MP_PAGER_CLASSES]) {
+    bool grown = false;
+    for (int i = 0; i < pager->classes; i++) {
+        grown |= pager->class[i].slots > had[i];
+        if (pager->class[i].slots < had[i]) had[i] = pager->class[i].slots;
+    }
+    if (grown) (void)mp_pager_reshape(pager, had);
+}
+
 mp_err mp_pager_resize(mp_pager *pager, uint64_t budget_bytes) {
-    uint32_t slots[MP_PAGER_CLASSES];
+    uint32_t slots[MP_PAGER_CLASSES], had[MP_PAGER_CLASSES];
     mp_err err = shape_for(pager, budget_bytes, slots);
     if (err) return err;
     pthread_mutex_lock(&pager->lock);
     while (pager->resizing) mp_pager_sleep(pager, true);
     pager->resizing = true;
+    for (int i = 0; i < pager->classes; i++) had[i] = pager->class[i].slots;
     err = mp_pager_reshape(pager, slots);
+    if (err) go_back(pager, had);
     pager->resizing = false;
     mp_pager_toucher_again(pager);
     pthread_cond_broadcast(&pager->changed);

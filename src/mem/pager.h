@@ -113,7 +113,8 @@ uint64_t mp_pager_absent(mp_pager *pager, const mp_page *pages, uint32_t n);
  * it (MP_E_CANCELLED). Errors: the first read's. */
 mp_err mp_pager_fill(mp_pager *pager, int (*progress)(void *user, uint64_t done, uint64_t total), void *user);
 /* New budget, both ways, while pages are pinned by others: shrinking evicts or waits for unpins, and gives whole regions back. The caller holds
- * no pins. Errors: MP_E_BUDGET: less than the least (nothing changed), or no room in the ledger to grow; a store's. Then it is what it got to. */
+ * no pins. Errors: MP_E_BUDGET: less than the least (nothing changed), or no room in the ledger to grow; a store's. Then it is as large as it
+ * was, or as small as it got. */
 mp_err mp_pager_resize(mp_pager *pager, uint64_t budget_bytes);
 /* Stores all dirty pages and waits, also for other threads' pins for writing; the caller holds none. Errors: that of the last store that
  * failed; all others are done. */
