@@ -1,10 +1,12 @@
 #include "support/temp_file.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 unsigned char temp_byte(uint64_t offset) {
@@ -19,7 +21,13 @@ bool temp_file(uint64_t bytes, char path[256]) {
     if (!f) return false;
     for (uint64_t i = 0; i < bytes; i++) putc(temp_byte(i), f);
     bool good = fflush(f) == 0 && fsync(fd) == 0;
-    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    struct statfs where;
+    const int tries = fstatfs(fd, &where) || where.f_type == TMPFS_MAGIC ? 1 : 1000; /* a file in memory never leaves it */
+    for (int i = 0; i < tries; i++) { /* pages that the kernel still has in hand stay: again, until they are gone */
+        posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+        if (!temp_cached(path)) break;
+        usleep(2000);
+    }
     return fclose(f) == 0 && good;
 }
 

@@ -134,8 +134,10 @@ static void up_chunk(const experts *e, const mp_expert_job *job, int64_t r0, int
         gate.out = e->h + (job->first + i) * e->ff + r0, gate.out_stride = e->ff;
         up.out = u, up.out_stride = r1 - r0;
         gate.tok = up.tok = job->n - i < TOK_BLOCK ? job->n - i : TOK_BLOCK;
-        gate.next = up.w;
-        up.next = i + TOK_BLOCK < job->n ? gate.w : r1 < job->gate.shape[0] ? (const char *)gate.w + (size_t)(r1 - r0) * gate.row_bytes : NULL;
+        if (gate.row_bytes == up.row_bytes) {
+            gate.next = up.w;
+            up.next = i + TOK_BLOCK < job->n ? gate.w : r1 < job->gate.shape[0] ? mp_row(&job->gate, r1) : NULL;
+        }
         multiply_x(e, job, &job->gate, &gate, i);
         multiply_x(e, job, &job->up, &up, i);
         for (int64_t t = 0; t < gate.tok; t++)

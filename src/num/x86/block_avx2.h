@@ -20,11 +20,11 @@
 #ifndef MP_NUM_X86_BLOCK_AVX2_H
 #define MP_NUM_X86_BLOCK_AVX2_H
 
+#include "num/x86/mm.h"
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
-enum { MP_SUPER = 256, MP_FEW = 4 /* tokens */ };
-typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
+enum { MP_FEW = 4 /* tokens */ };
 
 typedef struct mp_super256 {
     __m256i q[8];

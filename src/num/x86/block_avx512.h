@@ -24,11 +24,11 @@
 
 #include <string.h>
 
+#include "num/x86/mm.h"
 #include "num/x86/pieces_avx512.h"
 #include "num/x86/x86.h"
 
-enum { MP_SUPER = 256, MP_PIECE = 8 /* super-blocks */, AHEAD_BYTES = 4096, SHORT_ROW = 1024 /* bytes */ };
-typedef enum mp_min_kind { MP_MIN_NONE, MP_MIN_32, MP_MIN_16 } mp_min_kind;
+enum { MP_PIECE = 8 /* super-blocks */, AHEAD_BYTES = 4096, SHORT_ROW = 1024 /* bytes */ };
 
 typedef struct mp_super512 {
     __m512i q[4];

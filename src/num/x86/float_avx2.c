@@ -6,11 +6,11 @@
  *
  *   scratch   lanes [96 tokens][16 rows] of two registers, 96 KiB
  */
-#include "num/x86/ahead.h"
+#include "num/x86/mm.h"
 #include "num/x86/simd_avx2.h"
 #include "num/x86/x86.h"
 
-enum { ROWS = 16, TOKENS = 96, PIECE = 1024, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
+enum { ROWS = MP_BLOCK_ROWS, TOKENS = 96, PIECE = 1024, TILE_ROWS = 2, TILE_TOK = 3, STEP = 16 };
 
 typedef struct lanes { __m256 v[2]; } lanes;
 
@@ -41,11 +41,6 @@ MP_INLINE __m256 load_f16(const void *src, int64_t at, int64_t left)
 MP_INLINE __m256 load_bf16(const void *src, int64_t at, int64_t left)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_halves(src, at, left)), 16));
-}
-
-static int least(int64_t a, int b)
-{
-    return a < b ? (int)a : b;
 }
 
 MP_INLINE void one_token(const mp_mm *m, load_fn *load)
@@ -147,7 +142,7 @@ MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
     lanes (*sum)[ROWS] = m->scratch;
     for (int first = 0; first < b->tok; first += TILE_TOK) {
         operands o = { .load = load };
-        int tok = least(b->tok - first, TILE_TOK);
+        int tok = mp_least(b->tok - first, TILE_TOK);
         for (int i = 0; i < tok; i++)
             o.x[i] = (const float *)mp_mm_x(m, b->t + first + i) + b->from;
         for (int r = 0; r < b->rows; r += TILE_ROWS) {
@@ -167,7 +162,7 @@ MP_INLINE void multiply(const mp_mm *m, const block *b, load_fn *load)
 static void set_rows(const mp_mm *m, block *b, size_t size)
 {
     for (int i = 0; i < ROWS && i <= b->rows; i++)
-        b->w[i] = (const char *)m->w + (size_t)(b->r + least(i, b->rows - 1)) * m->row_bytes + (size_t)b->from * size;
+        b->w[i] = (const char *)m->w + (size_t)(b->r + mp_least(i, b->rows - 1)) * m->row_bytes + (size_t)b->from * size;
 }
 
 MP_INLINE void mm(const mp_mm *m, load_fn *load)
@@ -179,9 +174,9 @@ MP_INLINE void mm(const mp_mm *m, load_fn *load)
     }
     for (int64_t t = 0; t < m->tok; t += TOKENS)
         for (int64_t r = 0; r < m->rows; r += ROWS) {
-            block b = { .r = r, .t = t, .rows = least(m->rows - r, ROWS), .tok = least(m->tok - t, TOKENS) };
+            block b = { .r = r, .t = t, .rows = mp_least(m->rows - r, ROWS), .tok = mp_least(m->tok - t, TOKENS) };
             for (; b.from < m->n; b.from += PIECE) {
-                b.n = least(m->n - b.from, PIECE);
+                b.n = mp_least(m->n - b.from, PIECE);
                 b.ahead = mp_ahead_of(m, r, (size_t)(b.from + PIECE) * size, PIECE * size, (b.tok + TILE_TOK - 1) / TILE_TOK);
                 set_rows(m, &b, size);
                 multiply(m, &b, load);

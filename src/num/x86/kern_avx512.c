@@ -12,7 +12,6 @@ void mp_kern_init_avx512(mp_kern *k)
     mp_avx512_init_rest(k);
     mp_avx512_init_float(k);
     mp_avx512_init_vector(k);
-    mp_avx512_init_mm_float(k);
     mp_avx512_init_attn(k);
     mp_avx512_init_peak(k);
 }

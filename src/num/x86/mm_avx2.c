@@ -13,10 +13,9 @@
  */
 #include <assert.h>
 
-#include "num/x86/ahead.h"
 #include "num/x86/block_avx2.h"
 
-enum { ROWS = 16, TOKENS = 144, STRIP = 6, TILE_ROWS = 2, TILE_TOK = 3, PIECE = 8 /* super-blocks */, ENTRY_MOST = MP_CODES_WIDE + MP_PANEL_MORE };
+enum { ROWS = MP_BLOCK_ROWS, TOKENS = 144, STRIP = 6, TILE_ROWS = 2, TILE_TOK = 3, PIECE = 8 /* super-blocks */, ENTRY_MOST = MP_CODES_WIDE + MP_PANEL_MORE };
 
 typedef struct panel {
     __m256i w[ROWS * PIECE * ENTRY_MOST]; /* as many of each row as its type needs */
@@ -25,35 +24,20 @@ typedef struct panel {
 
 _Static_assert(sizeof(panel) <= MP_MM_SCRATCH, "the panel has outgrown its scratch");
 
-static int least(int64_t a, int b)
-{
-    return a < b ? (int)a : b;
-}
-
-static int64_t supers_of(int64_t n)
-{
-    return (n + MP_SUPER - 1) / MP_SUPER;
-}
-
-static const uint8_t *row_at(const mp_mm *m, int64_t r)
-{
-    return (const uint8_t *)m->w + (size_t)r * m->row_bytes;
-}
-
 static void one_token(const mp_mm *m, const mp_mm256 *how)
 {
     const mp_q8 *x = mp_mm_x(m, 0);
     float *out = mp_mm_out(m, 0);
     if (m->turned) {
         mp_q8 *back = m->scratch;
-        for (int64_t s = 0; s < supers_of(m->n); s++) {
+        for (int64_t s = 0; s < mp_supers(m->n); s++) {
             back[s] = x[s];
             mp_turn_codes_256(back[s].q, x[s].q);
         }
         x = back;
     }
     for (int64_t r = 0; r < m->rows; r++)
-        out[r] = how->row(row_at(m, r), x, m->n);
+        out[r] = how->row(mp_mm_row(m, r), x, m->n);
 }
 
 static void few_tokens(const mp_mm *m, const mp_mm256 *how)
@@ -63,7 +47,7 @@ static void few_tokens(const mp_mm *m, const mp_mm256 *how)
     for (int t = 0; t < m->tok; t++)
         x[t] = mp_mm_x(m, t), out[t] = mp_mm_out(m, t);
     for (int64_t r = 0; r < m->rows; r++) {
-        how->few(y, row_at(m, r), x, m->n, (int)m->tok);
+        how->few(y, mp_mm_row(m, r), x, m->n, (int)m->tok);
         for (int t = 0; t < m->tok; t++)
             out[t][r] = y[t];
     }
@@ -235,7 +219,7 @@ MP_INLINE void tiles(panel *p, const mp_mm256 *how, const strip *s)
         mp_ahead_ask(&s->ahead, r, s->t / STRIP);
         for (int t = 0, n; t < s->tok; t += n) {
             __m256 *lanes = &p->lanes[s->t + t][r];
-            n = s->tok - t == 4 ? 2 : least(s->tok - t, TILE_TOK);
+            n = s->tok - t == 4 ? 2 : mp_least(s->tok - t, TILE_TOK);
             switch (n) {
             case 1: tile(lanes, how, w, s, t, 1); break;
             case 2: tile(lanes, how, w, s, t, 2); break;
@@ -279,18 +263,18 @@ static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m256 *lanes
 static void block(const mp_mm *m, const mp_mm256 *how, int64_t r, int64_t first, int tok)
 {
     panel *p = m->scratch;
-    int rows = least(m->rows - r, ROWS);
-    for (int64_t at = 0; at < supers_of(m->n); at += PIECE) {
-        strip s = { .rows = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS, .supers = least(supers_of(m->n) - at, PIECE), .fresh = at == 0 };
+    int rows = mp_least(m->rows - r, ROWS);
+    for (int64_t at = 0; at < mp_supers(m->n); at += PIECE) {
+        strip s = { .rows = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS, .supers = mp_least(mp_supers(m->n) - at, PIECE), .fresh = at == 0 };
         s.ahead = mp_ahead_of(m, r, (size_t)(at + PIECE) * how->bytes, PIECE * how->bytes, (tok + STRIP - 1) / STRIP);
         for (int i = 0; i < s.rows; i++)
-            how->panel(p->w + i * PIECE * entry_of(how->most), row_at(m, r + least(i, rows - 1)) + at * how->bytes, least(m->n - at * MP_SUPER, PIECE * MP_SUPER));
+            how->panel(p->w + i * PIECE * entry_of(how->most), mp_mm_row(m, r + mp_least(i, rows - 1)) + at * how->bytes, mp_least(m->n - at * MP_SUPER, PIECE * MP_SUPER));
         for (s.t = 0; s.t < tok; s.t += STRIP) {
-            s.tok = least(tok - s.t, STRIP);
+            s.tok = mp_least(tok - s.t, STRIP);
             for (int i = 0; i < s.tok; i++)
                 s.x[i] = (const mp_q8 *)mp_mm_x(m, first + s.t + i) + at;
             multiply(p, how, &s);
-            for (int i = 0; i < s.tok && at + PIECE >= supers_of(m->n); i++) /* now, while others are computed: stores to many places take their time */
+            for (int i = 0; i < s.tok && at + PIECE >= mp_supers(m->n); i++) /* now, while others are computed: stores to many places take their time */
                 store_rows(m, first + s.t + i, r, p->lanes[s.t + i]);
         }
     }
@@ -309,5 +293,5 @@ void mp_mm_256(const mp_mm *m, const mp_mm256 *how)
     }
     for (int64_t t = 0; t < m->tok; t += TOKENS)
         for (int64_t r = 0; r < m->rows; r += ROWS)
-            block(m, how, r, t, least(m->tok - t, TOKENS));
+            block(m, how, r, t, mp_least(m->tok - t, TOKENS));
 }

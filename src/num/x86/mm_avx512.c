@@ -4,17 +4,16 @@
  * weights takes 13 to 25 cycles (order_avx512.h says what binds it), their bytes (54 to 272) 7 to 36 at 28 GB/s a core and 3.7 GHz.
  *
  * More tokens (prefill): 16 rows are unpacked into a panel, 8 super-blocks of each at a time, and every tile of 2 rows x 4 tokens takes its codes and
- * activations from there: 26 of 32 registers. Floor: 256 products are 4 vpdpbusd and 2 (with minima 3) float operations, all of
- * which share one 512-bit port a cycle: 67 % (57, 50) of the peak of vpdpbusd.
+ * activations from there: 26 of 32 registers. Floor: 256 products are 4 vpdpbusd and 2 (MIN_32 2.5, MIN_16 3.5) float operations,
+ * all of which share one 512-bit port a cycle: 67 % (62, 53) of the peak of vpdpbusd.
  *
  *   scratch   the token (one), or panel [16 rows][8 super-blocks] 48 KiB | lanes [128 tokens][16 rows] of 64 bytes, 128 KiB
  */
 #include <assert.h>
 
-#include "num/x86/ahead.h"
 #include "num/x86/block_avx512.h"
 
-enum { ROWS = 16, TOKENS = 128, PAIR = 2, TILE = 4 };
+enum { ROWS = MP_BLOCK_ROWS, TOKENS = 128, PAIR = 2, TILE = 4 };
 
 typedef struct panel {
     mp_super512 w[ROWS][MP_PIECE];
@@ -22,21 +21,6 @@ typedef struct panel {
 } panel;
 
 _Static_assert(sizeof(panel) <= MP_MM_SCRATCH, "the panel has outgrown its scratch");
-
-static int least(int64_t a, int b)
-{
-    return a < b ? (int)a : b;
-}
-
-static int64_t supers_of(int64_t n)
-{
-    return (n + MP_SUPER - 1) / MP_SUPER;
-}
-
-static const uint8_t *row_at(const mp_mm *m, int64_t r)
-{
-    return (const uint8_t *)m->w + (size_t)r * m->row_bytes;
-}
 
 static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m512 *lanes)
 {
@@ -49,7 +33,7 @@ static void one_token(const mp_mm *m, const mp_mm512 *how)
     how->token(m->scratch, mp_mm_x(m, 0), m->n, m->turned);
     for (int64_t r = 0; r < m->rows; r += ROWS) {
         __m512 lanes[ROWS] = { _mm512_setzero_ps() };
-        int rows = least(m->rows - r, ROWS);
+        int rows = mp_least(m->rows - r, ROWS);
         how->rows(lanes, m, r, rows, x);
         store_rows(m, 0, r, lanes);
     }
@@ -83,7 +67,7 @@ typedef struct strip {
     const mp_q8 *x[TILE];
     int          rows, supers, t;
     bool         fresh; /* the lanes hold nothing yet */
-    mp_ahead  ahead;
+    mp_ahead     ahead;
 } strip;
 
 /* The minima of both rows side by side. */
@@ -158,18 +142,18 @@ static void multiply(panel *p, const mp_mm512 *how, const strip *s, int tok)
 static void block(const mp_mm *m, const mp_mm512 *how, int64_t r, int64_t first, int tok)
 {
     panel *p = m->scratch;
-    int rows = least(m->rows - r, ROWS);
-    for (int64_t at = 0; at < supers_of(m->n); at += MP_PIECE) {
-        strip s = { .rows = rows + rows % 2, .supers = least(supers_of(m->n) - at, MP_PIECE), .fresh = at == 0 };
+    int rows = mp_least(m->rows - r, ROWS);
+    for (int64_t at = 0; at < mp_supers(m->n); at += MP_PIECE) {
+        strip s = { .rows = rows + rows % 2, .supers = mp_least(mp_supers(m->n) - at, MP_PIECE), .fresh = at == 0 };
         s.ahead = mp_ahead_of(m, r, (size_t)(at + MP_PIECE) * how->bytes, MP_PIECE * how->bytes, (tok + TILE - 1) / TILE);
         for (int i = 0; i < s.rows; i++)
-            how->panel(p->w[i], row_at(m, r + least(i, rows - 1)) + at * how->bytes, least(m->n - at * MP_SUPER, MP_PIECE * MP_SUPER));
+            how->panel(p->w[i], mp_mm_row(m, r + mp_least(i, rows - 1)) + at * how->bytes, mp_least(m->n - at * MP_SUPER, MP_PIECE * MP_SUPER));
         for (s.t = 0; s.t < tok; s.t += TILE) {
-            int n = least(tok - s.t, TILE);
+            int n = mp_least(tok - s.t, TILE);
             for (int i = 0; i < n; i++)
                 s.x[i] = (const mp_q8 *)mp_mm_x(m, first + s.t + i) + at;
             multiply(p, how, &s, n);
-            for (int i = 0; i < n && at + MP_PIECE >= supers_of(m->n); i++) /* now, while others are computed: stores to many places take their time */
+            for (int i = 0; i < n && at + MP_PIECE >= mp_supers(m->n); i++) /* now, while others are computed: stores to many places take their time */
                 store_rows(m, first + s.t + i, r, p->lanes[s.t + i]);
         }
     }
@@ -184,5 +168,5 @@ void mp_mm_512(const mp_mm *m, const mp_mm512 *how)
     }
     for (int64_t t = 0; t < m->tok; t += TOKENS)
         for (int64_t r = 0; r < m->rows; r += ROWS)
-            block(m, how, r, t, least(m->tok - t, TOKENS));
+            block(m, how, r, t, mp_least(m->tok - t, TOKENS));
 }

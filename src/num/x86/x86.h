@@ -22,7 +22,6 @@ void mp_avx512_init_kquant(mp_kern *k);
 void mp_avx512_init_rest(mp_kern *k);
 void mp_avx512_init_float(mp_kern *k);
 void mp_avx512_init_vector(mp_kern *k);
-void mp_avx512_init_mm_float(mp_kern *k); /* products of F32 F16 BF16 */
 void mp_avx512_init_attn(mp_kern *k);
 void mp_avx512_init_peak(mp_kern *k);
 #endif
