@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What the differences of kl.py are made of: the same models in float64, with nothing changed but that activations are rounded to 8 bits in blocks of
-16 before each product with quantized weights (src/num/kern.h), as moped does. If moped's arithmetic is right, it is much nearer to this than either
+32 before each product with quantized weights (src/num/kern.h), as moped does. If moped's arithmetic is right, it is much nearer to this than either
 is to the exact model, and what kl.py shows is the price of 8-bit activations alone.
 
 Prints per model, medians over positions of KL in nats: rounded || exact, moped || exact, moped || rounded; and the positions at which a router of
@@ -23,8 +23,8 @@ import make_tiny_gguf as tiny
 
 
 def round_8_bits(x):
-    """Blocks of 16, scale amax / 127 in float32, to nearest even."""
-    blocks = x.reshape(*x.shape[:-1], -1, 16)
+    """Blocks of 32, scale amax / 127 in float32, to nearest even."""
+    blocks = x.reshape(*x.shape[:-1], -1, 32)
     d = (blocks.abs().amax(-1, keepdim=True).float() / 127).double()
     q = torch.where(d > 0, (blocks / torch.where(d > 0, d, 1)).round(), 0)
     return (q * d).reshape(x.shape)

@@ -1,9 +1,9 @@
 /* The kernel table: every inner loop that has more than one implementation. Plain C fills it; each instruction set overrides what it does
  * better; the choice is made once at start. Kernels never allocate and need no alignment beyond that of a byte.
  *
- * Numeric order (architecture.md, the invariant): activations are quantized with one scale, amax / 127, for every 16, rounding to nearest
- * even; integer dots of 16 are exact; block results are added in float32 in an order that depends on the row's length and the
- * instruction set only - the same for one token and for many.
+ * Numeric order (architecture.md, the invariant): activations are quantized with one scale, amax / 127, for every 32, rounding to nearest
+ * even; integer dots of 32 (of 16 where weights have a scale for every 16) are exact; block results are added in float32 in an order that
+ * depends on the row's length and the instruction set only - the same for one token and for many.
  */
 #ifndef MP_NUM_KERN_H
 #define MP_NUM_KERN_H
@@ -11,22 +11,24 @@
 #include "num/attn.h"
 #include "num/dtype.h"
 
-enum { MP_Q8_BLOCK = 32, MP_Q8_SCALE = 16, MP_Q8_SUPER = 256, MP_DOT_TOK = 4, MP_MM_SCRATCH = 192 << 10, MP_MM_COLS = 74752 /* the longest row of a product: a token's mp_q8 fit the scratch */ };
+enum { MP_Q8_BLOCK = 32, MP_Q8_SUPER = 256, MP_DOT_TOK = 4, MP_MM_SCRATCH = 192 << 10, MP_MM_COLS = 74752 /* the longest row of a product: a token's mp_q8 fit the scratch */ };
 
-/* 256 activations of one token, quantized: x[i] ~ d[i/16] * q[i]; what is past the row's end is 0.
+/* 256 activations of one token, quantized: x[i] ~ d[i/32] * q[i]; what is past the row's end is 0.
  *
  *   q   int8, in element order, or turned (mp_kern.turn_q8)
- *   d   scales, one for every 16; d and a are in the order of the table's lanes (mp_kern.q8_lanes)
- *   a   -128 times the sum of the 16 q: what turns a sum over codes plus 128 into one over codes
- *   s   what the weights' minimum of block b is multiplied by: the sum of d * q over its 32
+ *   d   scales, one for every block of 32
+ *   s   what the weights' minimum of a block is multiplied by: d times the sum of its q
+ *   a   -128 times the sum of a block's q: what turns a sum over codes plus 128 into one over codes
+ *   a16 the same of the first 16 of each block, then of the second 16
  *
- * A scale for every 16 costs the kernels nothing and a quarter of the rounding error of one for 32 (bench/results/kl.md). A token is
- * mp_q8_bytes(n) of these, one after the other; 64-byte aligned they cost no split loads. */
+ * One scale for 32, as the blocks of most weights have one: a sum of 32 exact products becomes a float once. One for 16 had a quarter less rounding error
+ * and cost a sixth of the speed of many tokens (docs/experiments.md). A token is mp_q8_bytes(n) of these, one after the other; 64-byte aligned they
+ * cost no split loads. */
 typedef struct mp_q8 {
     int8_t  q[256];
-    float   d[16];
-    int32_t a[16];
-    float   s[8], unused[8];
+    float   d[8], s[8];
+    int32_t a[8], a16[2][8];
+    float   unused[8];
 } mp_q8;
 
 static inline size_t mp_q8_bytes(int64_t n) /* of one token, a multiple of 64 */
@@ -48,6 +50,8 @@ typedef struct mp_mm {
     const int32_t *out_row; /* NULL: token t is row t */
     int64_t        tok;
     bool           turned;  /* the tokens went through turn_q8; must be so for more than one */
+    bool           alone;   /* no other thread reads weights meanwhile: memory waits for this one */
+    bool           stream;  /* the results are many and read later: a kernel may write them past the caches */
     const void    *next;    /* NULL, or the rows that the caller multiplies next, as long as these: a kernel may ask memory for the first 16 */
     void          *scratch; /* MP_MM_SCRATCH bytes, 64-byte aligned, nobody else's */
 } mp_mm;
@@ -69,8 +73,7 @@ typedef struct mp_kern {
 
     /* q (mp_q8_bytes(n)) = x quantized. Where there is a NaN or an infinity, d and s are NaN, so that it shows. */
     void (*quantize_q8)(mp_q8 *q, const float *x, int64_t n);
-    bool q8_lanes; /* group 4c + l of d and a is at 4l + c */
-    /* NULL, or what tokens go through before products of several of them: bytes 64c + 16l + 4k + b of a super-block, to 64k + 16l + 4c + b. Twice is back. */
+    /* NULL, or what tokens go through before products of several of them: bytes 32b + 4w + i of a super-block, to 32w + 4b + i. Twice is back. */
     void (*turn_q8)(mp_q8 *q, int64_t n);
 
     /* Products (mp_kern_mm): a whole one, or, where that is NULL, one row: out[t] = row . x[t] for t < tok, tok in 1..MP_DOT_TOK.

@@ -76,7 +76,7 @@ static void run(int threads, mp_op *op)
     mp_pool_close(&pool);
 }
 
-/* 8-bit activations are off by at most half a step of 127 in 16; float sums by their rounding. */
+/* 8-bit activations are off by at most half a step of 127 in 32; float sums by their rounding. */
 static double slack(mp_dtype type)
 {
     return type == MP_F32 ? 1e-5 : 1.0 / 127;

@@ -202,7 +202,7 @@ TEST(reference_products_are_right)
         mp_q8   *q8 = (mp_q8 *)(void *)g.p;
         k->dequant[type](w, c.row.p, c.n);
         for (int64_t i = 0; i < c.n; i++)
-            want += (double)w[i] * (mp_dtype_get((mp_dtype)type)->quantized ? (double)q8[i / 256].d[i % 256 / 16] * q8[i / 256].q[i % 256] : (double)c.x[0][i]);
+            want += (double)w[i] * (mp_dtype_get((mp_dtype)type)->quantized ? (double)q8[i / 256].d[i % 256 / 32] * q8[i / 256].q[i % 256] : (double)c.x[0][i]);
         dot(k, &c, &got, g.p, stride, 1);
         CHECK_NEAR(got, want, tolerance(&c, 0));
         guard_close(&g);
@@ -233,14 +233,14 @@ static void many_check(const mp_kern *k, mp_dtype type, int64_t n, int rows, int
     }
     guard q = tokens_of(k, type, x, n, tok, &stride);
     mp_mm m = { .w = w.p, .row_bytes = row_bytes, .rows = rows, .n = n, .x = q.p, .x_stride = stride, .x_row = x_row, .x_div = 3, .out = got,
-                .out_stride = OUT_STRIDE, .out_row = out_row, .tok = tok, .turned = tok > 1, .next = w.p, .scratch = scratch };
+                .out_stride = OUT_STRIDE, .out_row = out_row, .tok = tok, .turned = tok > 1, .stream = tok % 2 == 0, .next = w.p, .scratch = scratch };
     memset(out.p, 0xee, sizeof(float) * OUT_STRIDE * (size_t)tok);
     mp_kern_mm(k, type, &m);
     for (int t = 0; t < tok; t++) {
         float *y = got + out_row[t] * OUT_STRIDE;
         for (int r = 0; r < rows; r++) {
             mp_mm single = { .w = w.p + row_bytes * (size_t)r, .row_bytes = row_bytes, .rows = 1, .n = n, .x = q.p + stride * (size_t)(tok - 1 - t),
-                             .x_stride = stride, .out = &one, .out_stride = 1, .tok = 1, .turned = tok > 1, .scratch = scratch };
+                             .x_stride = stride, .out = &one, .out_stride = 1, .tok = 1, .turned = tok > 1, .alone = t % 2, .scratch = scratch };
             mp_kern_mm(k, type, &single);
             expect(same(&one, y + r, 1), k->name, "many rows and tokens", mp_dtype_get(type)->name, n);
         }

@@ -13,17 +13,6 @@ static mp_cpu_fn *const table[MP_OP_COUNT] = {
     [MP_OP_COMBINE] = mp_cpu_combine, [MP_OP_XENT] = mp_cpu_xent,
 };
 
-static mp_err cpu_alloc(mp_dev *dev, mp_owner owner, size_t bytes, mp_region *out)
-{
-    return mp_region_open(dev->ledger, owner, bytes, true, out);
-}
-
-static void cpu_free(mp_dev *dev, mp_region *region)
-{
-    (void)dev;
-    mp_region_close(region);
-}
-
 static mp_err cpu_put(mp_dev *dev, void *dst, const void *host, size_t bytes)
 {
     if (!dev->dry)
@@ -38,9 +27,9 @@ static mp_err cpu_get(mp_dev *dev, void *host, const void *src, size_t bytes)
     return MP_OK;
 }
 
-static mp_err cpu_wait(mp_dev *dev, mp_fence fence)
+static mp_err cpu_wait(mp_dev *dev)
 {
-    (void)dev, (void)fence;
+    (void)dev;
     return MP_OK;
 }
 
@@ -79,7 +68,7 @@ static void cpu_close(mp_dev *dev)
 }
 
 static const mp_dev_vtable cpu_vtable = {
-    "cpu", cpu_alloc, cpu_free, cpu_put, cpu_get, cpu_wait, cpu_can, cpu_scratch, cpu_run, cpu_close,
+    "cpu", cpu_put, cpu_get, cpu_wait, cpu_can, cpu_scratch, cpu_run, cpu_close,
 };
 
 mp_err mp_dev_cpu_open(mp_ledger *ledger, mp_pool *pool, const mp_kern *kern, mp_dev **out)
@@ -90,7 +79,7 @@ mp_err mp_dev_cpu_open(mp_ledger *ledger, mp_pool *pool, const mp_kern *kern, mp
     if (err)
         return err;
     mp_dev_cpu *d = p;
-    d->base = (mp_dev){ &cpu_vtable, ledger, mp_ledger_dry(ledger) };
+    d->base = (mp_dev){ .v = &cpu_vtable, .ledger = ledger, .dry = mp_ledger_dry(ledger) };
     d->pool = pool;
     d->k = kern;
     *out = &d->base;

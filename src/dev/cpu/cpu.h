@@ -52,6 +52,12 @@ static inline int64_t mp_cpu_row_grain(int64_t rows, size_t bytes)
     return grain < 16 ? 16 : grain;
 }
 
+/* Results of a product that its core's caches will not have any more when they are read. */
+static inline bool mp_cpu_streams(size_t bytes)
+{
+    return bytes > (1 << 20);
+}
+
 /* Runs fn over [0, n) on the pool when the work is worth waking it, else here. */
 static inline void mp_cpu_for(mp_dev_cpu *d, int64_t n, int64_t grain, mp_pool_fn *fn, void *arg)
 {

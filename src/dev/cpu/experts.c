@@ -24,6 +24,7 @@ typedef struct experts {
     float         *h;
     size_t         xq_bytes, hq_bytes, total; /* of a row; of all scratch */
     int64_t        grain; /* rows of weights in a piece */
+    bool           alone; /* the only thread */
 } experts;
 
 static int64_t least(int64_t a, int64_t b)
@@ -43,7 +44,7 @@ static bool quantized(const mp_tensor *w)
 
 static experts lay_out(const mp_dev_cpu *d, const mp_op *op)
 {
-    experts e = { .op = op, .k = d->k, .tok = op->in[0].shape[0], .width = op->in[0].shape[1], .panels = op->scratch };
+    experts e = { .op = op, .k = d->k, .alone = mp_pool_threads(d->pool) == 1, .tok = op->in[0].shape[0], .width = op->in[0].shape[1], .panels = op->scratch };
     for (int i = 0; i < op->u.experts.n_jobs; i++) {
         const mp_expert_job *j = &op->u.experts.jobs[i];
         e.rows += j->n;
@@ -102,7 +103,7 @@ static mp_mm rows_of(const experts *e, const mp_tensor *W, int64_t r0, int64_t r
 {
     int64_t cols = W->shape[1];
     return (mp_mm){ .w = mp_row(W, r0), .row_bytes = mp_dtype_row_bytes(W->dtype, cols), .rows = r1 - r0, .n = cols, .turned = e->tok > 1,
-                    .scratch = e->panels + (size_t)thread * MP_MM_SCRATCH };
+                    .alone = e->alone, .scratch = e->panels + (size_t)thread * MP_MM_SCRATCH };
 }
 
 /* Rows r0.. of gate or up for the job's tokens [i, i + tok). */
@@ -154,6 +155,7 @@ static void down_piece(const experts *e, const mp_expert_job *job, int64_t r0, i
     m.out = (float *)e->op->out[0].data + r0;
     m.out_stride = e->width;
     m.out_row = job->rows;
+    m.stream = e->tok > 1 && mp_cpu_streams(mp_tensor_bytes(&e->op->out[0]));
     m.tok = job->n;
     mp_kern_mm(e->k, job->down.dtype, &m);
 }

@@ -16,6 +16,7 @@ typedef struct linear {
     int64_t        tok, width, rows; /* rows of all W together */
     char          *q8, *panels;
     size_t         q8_bytes;
+    bool           alone; /* the only thread */
 } linear;
 
 static bool any_quantized(const mp_op *op)
@@ -54,6 +55,8 @@ static void multiply(const linear *l, int w, int64_t r0, int64_t r1, int thread)
     m.x_stride = quant ? l->q8_bytes : (size_t)l->width * sizeof(float);
     m.out = (float *)l->op->out[w].data + r0;
     m.out_stride = W->shape[0];
+    m.alone = l->alone;
+    m.stream = l->tok > 1 && mp_cpu_streams(mp_tensor_bytes(&l->op->out[w]));
     m.scratch = l->panels + (size_t)thread * MP_MM_SCRATCH;
     mp_kern_mm(l->k, W->dtype, &m);
     for (int64_t t = 0; !mp_tensor_none(bias) && t < l->tok; t++)
@@ -75,7 +78,7 @@ static void rows_of(void *arg, int64_t first, int64_t last, int thread)
 
 mp_err mp_cpu_linear(mp_dev_cpu *d, const mp_op *op)
 {
-    linear l = { .op = op, .k = d->k, .tok = mp_tensor_rows(&op->in[0]), .width = mp_tensor_cols(&op->in[0]), .panels = op->scratch };
+    linear l = { .op = op, .k = d->k, .alone = mp_pool_threads(d->pool) == 1, .tok = mp_tensor_rows(&op->in[0]), .width = mp_tensor_cols(&op->in[0]), .panels = op->scratch };
     l.q8 = l.panels + panel_bytes(d);
     l.q8_bytes = mp_q8_bytes(l.width);
     size_t bytes = 0;

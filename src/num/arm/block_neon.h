@@ -1,18 +1,19 @@
 /* One super-block of 256 weights, and the product and decoder that every quantized type shares. A type is two functions:
  *
  *     codes(q, src, b)    the 32 codes of block b = 0..7, in element order; all fit int8
- *     scales(w, src)      scale[0..3]: 16 floats, one per 16 elements, as the activations have them (sub = 32: each stands twice)
- *                         min[0..1]: 8 floats, one per 32 (sub = 32), or min[0..3]: 16, one per 16 (sub = 16);  x = scale * q - min
+ *     scales(w, src)      the scales of its blocks and, where it has them, their minima;  x = scale * q - min
  *
- * A register holds 16 codes: just what shares one scale of the activations. The four partial sums of four registers are added crosswise by pairs, so
- * lane j of the result is the exact sum of the j-th 16 of 64, and scales are applied four at a time, without spreading them.
+ * Four blocks, two registers of codes each, make a float32x4: their partial sums are added crosswise by pairs, so lane j of the result is the exact
+ * sum of block j, and the scales of both sides, which lie in the order of the blocks, are applied to four at a time. Weights with a scale for every 16
+ * (sub = 16) have one such sum of the first halves and one of the second, and add both, scaled, before the activations' scale comes in.
  *
- * The floor, per 256 weights and token. Bytes: those of the block (Q4_K 144, Q8_0 272), read once for all tokens, and an mp_q8 of activations,
- * from cache. Operations: 16 SDOT, 12 ADDP, 4 conversions, 4 products of scales, 4 FMLA: 40, or 72 where SMULL, SMLAL2 and SADDLP stand for SDOT.
- * Minima add 2 (sub = 32) or 12. To be shared by the tokens: the unpacking, from nothing (Q8_0) over 16 ANDs and shifts (Q4_K) to about 60 (Q6_K),
- * and some 20 for the scales. A core with two 128-bit units at one operation a cycle needs at least 20 cycles (36 without SDOT) a token, and one
- * token of Q4_K 29, the scales' 10 aside: it keeps up with 144 / 39 = 3.7 bytes of weights a cycle. These are counts; the kernels were run under
- * qemu only, which has no cycles.
+ * The floor, per 256 weights and token. Bytes: those of the block (Q4_K 144, Q8_0 272), read once for all tokens, and an mp_q8 of activations, from
+ * cache. Operations, sub = 32: 16 SDOT (and 8 registers set to zero for them), 6 ADDP, 2 conversions, 2 products of scales, 2 FMLA: 28, or 60 where
+ * 16 each of SMULL, SMLAL2 and SADDLP or SADALP stand for SDOT; minima add 2. sub = 16: 12 ADDP, 4 conversions, 2 products, 4 FMLA: 38, or 70; minima
+ * add 8, and 16 registers are set to zero. To be shared by the tokens: the unpacking, from nothing (Q8_0) over 16 ANDs and shifts (Q4_K) to about 90
+ * (Q6_K), and some 20 for the scales. A core with two 128-bit units at one operation a cycle needs at least 14 cycles (30 without SDOT) a token of
+ * sub = 32, and one token of Q4_K 23, the scales' 10 aside: it keeps up with 144 / 33 = 4.4 bytes of weights a cycle. These are counts, which the
+ * compiled loops of one token agree with; the kernels were run under qemu only, which has no cycles.
  *
  * The integers are exact either way, so the tables "neon" and "dotprod" give the same bits (tests/kern/test_arm.c).
  */
@@ -24,8 +25,9 @@
 
 enum { MP_SUPER = 256 };
 
+/* [h][i]: of the h-th 16 (sub = 32, where h = 0: of all 32) elements of blocks 4i .. 4i + 3. */
 typedef struct mp_scales_neon {
-    float32x4_t scale[4], min[4];
+    float32x4_t scale[2][2], min[2][2];
 } mp_scales_neon;
 
 /* What is known of a type when its kernels are compiled: every call below is inlined with a constant one. */
@@ -34,37 +36,52 @@ typedef struct mp_type_neon {
     void (*codes)(int8x16_t *q, const uint8_t *src, int b);
     int  len;     /* elements of a block: 256, or 32, and then rows may end inside a super-block */
     int  bytes;   /* of 256 weights */
-    int  sub;     /* elements that share a minimum: 16 or 32 */
+    int  sub;     /* elements that share a scale: 16 or 32 */
     bool has_min;
 } mp_type_neon;
 
-/* Four partial sums of 16 products. Without SDOT two products are added in 16 bits: at most 2 * 128 * 127 < 2^15. */
-MP_INLINE int32x4_t mp_dot16_neon(int8x16_t w, int8x16_t a)
+/* 16 products, two added in 16 bits: at most 2 * 128 * 127 < 2^15. Four would not fit. */
+MP_INLINE int16x8_t mp_pairs_neon(int8x16_t w, int8x16_t a)
+{
+    return vmlal_high_s8(vmull_s8(vget_low_s8(w), vget_low_s8(a)), w, a);
+}
+
+/* Four partial sums of `len` (16 or 32) products. */
+MP_INLINE int32x4_t mp_sums_neon(const int8x16_t *w, const int8_t *a, int len)
 {
 #if defined(__ARM_FEATURE_DOTPROD)
-    return vdotq_s32(vdupq_n_s32(0), w, a);
+    int32x4_t sum = vdotq_s32(vdupq_n_s32(0), w[0], vld1q_s8(a));
+    return len == 32 ? vdotq_s32(sum, w[1], vld1q_s8(a + 16)) : sum;
 #else
-    int16x8_t pairs = vmull_s8(vget_low_s8(w), vget_low_s8(a));
-    return vpaddlq_s16(vmlal_high_s8(pairs, w, a));
+    int32x4_t sum = vpaddlq_s16(mp_pairs_neon(w[0], vld1q_s8(a)));
+    return len == 32 ? vpadalq_s16(sum, mp_pairs_neon(w[1], vld1q_s8(a + 16))) : sum;
 #endif
 }
 
-/* The four dots of 16 within 64 elements, as floats; w are four registers, a is in memory. */
-MP_INLINE float32x4_t mp_dot64_neon(const int8x16_t *w, const int8_t *a)
+/* The dots of the first `len` elements of four blocks, as floats; a block is two registers of w and 32 bytes of a. */
+MP_INLINE float32x4_t mp_dots_neon(const int8x16_t *w, const int8_t *a, int len)
 {
-    int32x4_t low = vpaddq_s32(mp_dot16_neon(w[0], vld1q_s8(a)), mp_dot16_neon(w[1], vld1q_s8(a + 16)));
-    int32x4_t high = vpaddq_s32(mp_dot16_neon(w[2], vld1q_s8(a + 32)), mp_dot16_neon(w[3], vld1q_s8(a + 48)));
+    int32x4_t low = vpaddq_s32(mp_sums_neon(w, a, len), mp_sums_neon(w + 2, a + 32, len));
+    int32x4_t high = vpaddq_s32(mp_sums_neon(w + 4, a + 64, len), mp_sums_neon(w + 6, a + 96, len));
     return vcvtq_f32_s32(vpaddq_s32(low, high));
 }
 
-/* What 64 weights add, w->scale[part] being their scales. */
-MP_INLINE float32x4_t mp_mul_part_neon(float32x4_t acc, const mp_type_neon type, const mp_scales_neon *w, const int8x16_t *q, const mp_q8 *x, int part)
+/* What the four blocks from 4 * i on add, q being their codes. */
+MP_INLINE float32x4_t mp_mul_four_neon(float32x4_t acc, const mp_type_neon type, const mp_scales_neon *w, const int8x16_t *q, const mp_q8 *x, int i)
 {
-    float32x4_t d = vld1q_f32(x->d + 4 * part);
-    acc = vfmaq_f32(acc, mp_dot64_neon(q, x->q + 64 * part), vmulq_f32(w->scale[part], d));
-    if (type.has_min && type.sub == 16) /* a / 2^7 is less the sum of q */
-        acc = vfmaq_f32(acc, vcvtq_n_f32_s32(vld1q_s32(x->a + 4 * part), 7), vmulq_f32(w->min[part], d));
-    return acc;
+    const int8_t *a = x->q + 128 * i;
+    float32x4_t d = vld1q_f32(x->d + 4 * i);
+    if (type.sub == 32) {
+        acc = vfmaq_f32(acc, mp_dots_neon(q, a, 32), vmulq_f32(w->scale[0][i], d));
+        return type.has_min ? vfmsq_f32(acc, w->min[0][i], vld1q_f32(x->s + 4 * i)) : acc;
+    }
+    float32x4_t sum = vmulq_f32(mp_dots_neon(q, a, 16), w->scale[0][i]);
+    sum = vfmaq_f32(sum, mp_dots_neon(q + 1, a + 16, 16), w->scale[1][i]);
+    if (type.has_min) { /* a16 / 2^7 is less the sum of q */
+        sum = vfmaq_f32(sum, vcvtq_n_f32_s32(vld1q_s32(x->a16[0] + 4 * i), 7), w->min[0][i]);
+        sum = vfmaq_f32(sum, vcvtq_n_f32_s32(vld1q_s32(x->a16[1] + 4 * i), 7), w->min[1][i]);
+    }
+    return vfmaq_f32(acc, sum, d);
 }
 
 MP_INLINE void mp_mul_super_neon(float32x4_t acc[][2], const mp_type_neon type, const uint8_t *src, const mp_q8 *const *x, int tok)
@@ -72,20 +89,14 @@ MP_INLINE void mp_mul_super_neon(float32x4_t acc[][2], const mp_type_neon type, 
     mp_scales_neon w;
     type.scales(&w, src);
     MP_UNROLL
-    for (int t = 0; t < tok; t++) {
-        if (type.has_min && type.sub == 32) {
-            acc[t][0] = vfmsq_f32(acc[t][0], w.min[0], vld1q_f32(x[t]->s));
-            acc[t][1] = vfmsq_f32(acc[t][1], w.min[1], vld1q_f32(x[t]->s + 4));
-        }
-    }
-    MP_UNROLL
-    for (int part = 0; part < 4; part++) {
-        int8x16_t q[4];
-        type.codes(q, src, 2 * part);
-        type.codes(q + 2, src, 2 * part + 1);
+    for (int i = 0; i < 2; i++) {
+        int8x16_t q[8];
+        MP_UNROLL
+        for (int b = 0; b < 4; b++)
+            type.codes(q + 2 * b, src, 4 * i + b);
         MP_UNROLL
         for (int t = 0; t < tok; t++)
-            acc[t][part & 1] = mp_mul_part_neon(acc[t][part & 1], type, &w, q, x[t], part);
+            acc[t][i] = mp_mul_four_neon(acc[t][i], type, &w, q, x[t], i);
     }
 }
 
@@ -144,21 +155,23 @@ MP_INLINE void mp_decode16_neon(float *dst, int8x16_t q, float32x4_t scale, floa
 MP_INLINE void mp_decode_super_neon(float *dst, const mp_type_neon type, const uint8_t *src)
 {
     mp_scales_neon w;
-    float scale[16], min[16] = { 0 };
+    float scale[2][8], min[2][8] = { 0 };
     type.scales(&w, src);
     MP_UNROLL
-    for (int i = 0; i < 4; i++) {
-        vst1q_f32(scale + 4 * i, w.scale[i]);
-        if (type.has_min && i < 64 / type.sub)
-            vst1q_f32(min + 4 * i, w.min[i]);
+    for (int i = 0; i < 64 / type.sub; i++) {
+        vst1q_f32(scale[i / 2] + i % 2 * 4, w.scale[i / 2][i % 2]);
+        if (type.has_min)
+            vst1q_f32(min[i / 2] + i % 2 * 4, w.min[i / 2][i % 2]);
     }
     MP_UNROLL
     for (int b = 0; b < 8; b++) {
         int8x16_t q[2];
         type.codes(q, src, b);
         MP_UNROLL
-        for (int h = 2 * b; h < 2 * b + 2; h++)
-            mp_decode16_neon(dst + 16 * h, q[h & 1], vdupq_n_f32(scale[h]), vdupq_n_f32(-min[h * 16 / type.sub]), type.has_min);
+        for (int i = 0; i < 2; i++) {
+            int h = type.sub == 16 ? i : 0;
+            mp_decode16_neon(dst + 32 * b + 16 * i, q[i], vdupq_n_f32(scale[h][b]), vdupq_n_f32(-min[h][b]), type.has_min);
+        }
     }
 }
 
@@ -198,24 +211,11 @@ MP_INLINE float32x4_t mp_half_neon(const uint8_t *p)
     return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(mp_bits16_neon(p))));
 }
 
-/* Eight scales, one per 32 elements, to where 16 are wanted. */
-MP_INLINE void mp_twice_neon(mp_scales_neon *out, float32x4_t low, float32x4_t high)
-{
-    out->scale[0] = vzip1q_f32(low, low);
-    out->scale[1] = vzip2q_f32(low, low);
-    out->scale[2] = vzip1q_f32(high, high);
-    out->scale[3] = vzip2q_f32(high, high);
-}
-
 /* Eight small integers times a factor. */
-MP_INLINE float32x4_t mp_low4_neon(int16x8_t v, float32x4_t factor)
+MP_INLINE void mp_times_neon(float32x4_t *to, int16x8_t v, float32x4_t factor)
 {
-    return vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(v))), factor);
-}
-
-MP_INLINE float32x4_t mp_high4_neon(int16x8_t v, float32x4_t factor)
-{
-    return vmulq_f32(vcvtq_f32_s32(vmovl_high_s16(v)), factor);
+    to[0] = vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(v))), factor);
+    to[1] = vmulq_f32(vcvtq_f32_s32(vmovl_high_s16(v)), factor);
 }
 
 /* 16 bytes to 32 nibbles: the low ones, then the high ones. */

@@ -16,15 +16,16 @@ MP_INLINE float32x4_t halves4(const uint8_t *p, int stride)
 
 MP_INLINE void scales_32(mp_scales_neon *out, const uint8_t *src, int stride)
 {
-    mp_twice_neon(out, halves4(src, stride), halves4(src + 4 * stride, stride));
+    out->scale[0][0] = halves4(src, stride);
+    out->scale[0][1] = halves4(src + 4 * stride, stride);
 }
 
 /* The second half of each block is a value m with x = d * q + m: the minimum is -m. */
 MP_INLINE void scales_mins_32(mp_scales_neon *out, const uint8_t *src, int stride)
 {
     scales_32(out, src, stride);
-    out->min[0] = vnegq_f32(halves4(src + 2, stride));
-    out->min[1] = vnegq_f32(halves4(src + 2 + 4 * stride, stride));
+    out->min[0][0] = vnegq_f32(halves4(src + 2, stride));
+    out->min[0][1] = vnegq_f32(halves4(src + 2 + 4 * stride, stride));
 }
 
 MP_INLINE void scales_18(mp_scales_neon *out, const uint8_t *src) { scales_32(out, src, 18); } /* Q4_0, IQ4_NL */
@@ -93,7 +94,8 @@ MP_INLINE float32x4_t powers_of_two(const uint8_t *p)
 
 MP_INLINE void scales_mxfp4(mp_scales_neon *out, const uint8_t *src)
 {
-    mp_twice_neon(out, powers_of_two(src), powers_of_two(src + 4 * 17));
+    out->scale[0][0] = powers_of_two(src);
+    out->scale[0][1] = powers_of_two(src + 4 * 17);
 }
 
 MP_INLINE void codes_mxfp4(int8x16_t *q, const uint8_t *src, int b)

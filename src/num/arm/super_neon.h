@@ -4,23 +4,18 @@
 
 #include "num/arm/block_neon.h"
 
-/* Eight bytes below 128, times the half at p, as the floats of groups 0-3 and 4-7. */
-MP_INLINE void bytes8(float32x4_t *low, float32x4_t *high, uint64_t bytes, const uint8_t *p)
+/* Eight bytes below 128, one per block, times the half at p. */
+MP_INLINE void bytes8(float32x4_t *to, uint64_t bytes, const uint8_t *p)
 {
-    int16x8_t wide = vmovl_s8(vcreate_s8(bytes));
-    *low = mp_low4_neon(wide, mp_half_neon(p));
-    *high = mp_high4_neon(wide, mp_half_neon(p));
+    mp_times_neon(to, vmovl_s8(vcreate_s8(bytes)), mp_half_neon(p));
 }
 
-/* 16 bytes times the half at p. */
-MP_INLINE void bytes16(float32x4_t *to, int8x16_t bytes, const uint8_t *p)
+/* 16 bytes, two per block, times the half at p. */
+MP_INLINE void bytes16(float32x4_t (*to)[2], int8x16_t bytes, const uint8_t *p)
 {
-    int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
-    float32x4_t factor = mp_half_neon(p);
-    to[0] = mp_low4_neon(low, factor);
-    to[1] = mp_high4_neon(low, factor);
-    to[2] = mp_low4_neon(high, factor);
-    to[3] = mp_high4_neon(high, factor);
+    int16x8_t pairs = vreinterpretq_s16_s8(bytes);
+    mp_times_neon(to[0], vshrq_n_s16(vshlq_n_s16(pairs, 8), 8), mp_half_neon(p));
+    mp_times_neon(to[1], vshrq_n_s16(pairs, 8), mp_half_neon(p));
 }
 
 /* The 6-bit scales and minima of Q4_K and Q5_K, from 12 bytes, as 8 bytes each: groups 0-3 in the low word, 4-7 in the high one. */
@@ -29,10 +24,8 @@ MP_INLINE void scales_6bit(mp_scales_neon *out, const uint8_t *src)
     const uint32_t u[3] = { mp_bits32_neon(src + 4), mp_bits32_neon(src + 8), mp_bits32_neon(src + 12) };
     uint64_t scale_low = u[0] & 0x3f3f3f3f, scale_high = (u[2] & 0x0f0f0f0f) | ((u[0] >> 6) & 0x03030303) << 4;
     uint64_t min_low = u[1] & 0x3f3f3f3f, min_high = ((u[2] >> 4) & 0x0f0f0f0f) | ((u[1] >> 6) & 0x03030303) << 4;
-    float32x4_t low, high;
-    bytes8(&low, &high, scale_low | scale_high << 32, src);
-    mp_twice_neon(out, low, high);
-    bytes8(&out->min[0], &out->min[1], min_low | min_high << 32, src + 2);
+    bytes8(out->scale[0], scale_low | scale_high << 32, src);
+    bytes8(out->min[0], min_low | min_high << 32, src + 2);
 }
 
 MP_INLINE void codes_q4_k(int8x16_t *q, const uint8_t *src, int b)
@@ -112,9 +105,7 @@ MP_INLINE void scales_iq4_xs(mp_scales_neon *out, const uint8_t *src)
     MP_UNROLL
     for (int k = 0; k < 8; k++)
         bytes |= (uint64_t)(((nibbles >> 4 * k) & 15) | ((pairs >> 2 * k) & 3) << 4) << 8 * k;
-    int16x8_t wide = vmovl_s8(vsub_s8(vcreate_s8(bytes), vdup_n_s8(32)));
-    float32x4_t d = mp_half_neon(src);
-    mp_twice_neon(out, mp_low4_neon(wide, d), mp_high4_neon(wide, d));
+    mp_times_neon(out->scale[0], vsubl_s8(vcreate_s8(bytes), vdup_n_s8(32)), mp_half_neon(src));
 }
 
 MP_INLINE void codes_iq4(int8x16_t *q, const uint8_t *nibbles)
@@ -133,7 +124,7 @@ MP_INLINE void codes_iq4_xs(int8x16_t *q, const uint8_t *src, int b)
 
 MP_INLINE void one_scale(mp_scales_neon *out, const uint8_t *p)
 {
-    out->scale[0] = out->scale[1] = out->scale[2] = out->scale[3] = mp_half_neon(p);
+    out->scale[0][0] = out->scale[0][1] = mp_half_neon(p);
 }
 
 MP_INLINE void scales_tq2_0(mp_scales_neon *out, const uint8_t *src)

@@ -92,44 +92,49 @@ static void to_f16(void *dst, const float *x, int64_t n)
     }
 }
 
-/* The g-th group of a super-block; returns the sum of d * q. See num/ref/q8.c for the rules. */
-static float quantize_16(mp_q8 *out, int g, const float *x)
+/* Stores the codes of 16 activations and returns their sum. */
+static int codes_16(int8_t *q, const float32x4_t *v, float inverse)
 {
-    float32x4_t v[4] = { vld1q_f32(x), vld1q_f32(x + 4), vld1q_f32(x + 8), vld1q_f32(x + 12) };
-    uint32x4_t most = vdupq_n_u32(0);
-    MP_UNROLL
-    for (int u = 0; u < 4; u++)
-        most = vmaxq_u32(most, vreinterpretq_u32_f32(vabsq_f32(v[u]))); /* as bits: NaN is above infinity, and that above all numbers */
-    uint32_t bits = vmaxvq_u32(most);
-    float amax;
-    memcpy(&amax, &bits, 4);
-    float inverse = 127.0f / amax;
-    if (bits >= 0x7f800000 || isinf(inverse)) {
-        memset(out->q + 16 * g, 0, MP_Q8_SCALE);
-        out->a[g] = 0;
-        out->d[g] = bits >= 0x7f800000 ? NAN : 0.0f;
-        return out->d[g];
-    }
     int32x4_t c[4];
     MP_UNROLL
     for (int u = 0; u < 4; u++)
         c[u] = vcvtnq_s32_f32(vmulq_n_f32(v[u], inverse)); /* nearest even */
     int16x8_t low = vmovn_high_s32(vmovn_s32(c[0]), c[1]), high = vmovn_high_s32(vmovn_s32(c[2]), c[3]);
     int8x16_t codes = vmovn_high_s16(vmovn_s16(low), high);
-    int sum = vaddlvq_s8(codes);
-    vst1q_s8(out->q + 16 * g, codes);
-    out->d[g] = amax / 127.0f;
-    out->a[g] = -128 * sum;
-    return out->d[g] * (float)sum;
+    vst1q_s8(q, codes);
+    return vaddlvq_s8(codes);
+}
+
+/* The b-th block of a super-block that is zero before. See num/ref/q8.c for the rules. */
+static void quantize_32(mp_q8 *out, int b, const float *x)
+{
+    float32x4_t v[8];
+    uint32x4_t most = vdupq_n_u32(0);
+    MP_UNROLL
+    for (int u = 0; u < 8; u++) {
+        v[u] = vld1q_f32(x + 4 * u);
+        most = vmaxq_u32(most, vreinterpretq_u32_f32(vabsq_f32(v[u]))); /* as bits: NaN is above infinity, and that above all numbers */
+    }
+    uint32_t bits = vmaxvq_u32(most);
+    float amax;
+    memcpy(&amax, &bits, 4);
+    float inverse = 127.0f / amax;
+    out->d[b] = out->s[b] = bits >= 0x7f800000 ? NAN : 0.0f;
+    if (bits >= 0x7f800000 || isinf(inverse))
+        return;
+    int first = codes_16(out->q + 32 * b, v, inverse), second = codes_16(out->q + 32 * b + 16, v + 4, inverse);
+    out->d[b] = amax / 127.0f;
+    out->s[b] = out->d[b] * (float)(first + second);
+    out->a16[0][b] = -128 * first;
+    out->a16[1][b] = -128 * second;
+    out->a[b] = -128 * (first + second);
 }
 
 static void quantize_super(mp_q8 *q, const float *x)
 {
-    for (int b = 0; b < 8; b++) {
-        float low = quantize_16(q, 2 * b, x + 32 * b);
-        q->s[b] = low + quantize_16(q, 2 * b + 1, x + 32 * b + 16);
-    }
-    memset(q->unused, 0, sizeof q->unused);
+    memset(q, 0, sizeof *q);
+    for (int b = 0; b < 8; b++)
+        quantize_32(q, b, x + 32 * b);
 }
 
 static void quantize_q8(mp_q8 *q, const float *x, int64_t n)

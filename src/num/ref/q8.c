@@ -17,26 +17,25 @@ static uint32_t largest_bits(const float *x, int n)
     return most;
 }
 
-/* n <= 16 activations with one scale, the g-th of a super-block that is zero before. Returns the sum of d * q. Where 127 / amax overflows
- * (amax < 3.8e-37) they count as zeros. */
-static float quantize_16(mp_q8 *out, int g, const float *x, int n)
+/* n <= 32 activations with one scale, the b-th block of a super-block that is zero before. Where 127 / amax overflows (amax < 3.8e-37) they count
+ * as zeros. */
+static void quantize_32(mp_q8 *out, int b, const float *x, int n)
 {
     uint32_t bits = largest_bits(x, n);
     float amax;
-    out->d[g] = bits >= 0x7f800000 ? NAN : 0.0f;
+    out->d[b] = out->s[b] = bits >= 0x7f800000 ? NAN : 0.0f;
     memcpy(&amax, &bits, 4);
     float inverse = 127.0f / amax;
     if (bits >= 0x7f800000 || isinf(inverse))
-        return out->d[g];
-    int sum = 0;
+        return;
     for (int i = 0; i < n; i++) {
         int8_t q = (int8_t)lrintf(x[i] * inverse); /* nearest even: the default rounding mode, which nothing here changes */
-        out->q[16 * g + i] = q;
-        sum += q;
+        out->q[32 * b + i] = q;
+        out->a[b] -= 128 * q;
+        out->a16[i / 16][b] -= 128 * q;
     }
-    out->d[g] = amax / 127.0f;
-    out->a[g] = -128 * sum;
-    return out->d[g] * (float)sum;
+    out->d[b] = amax / 127.0f;
+    out->s[b] = out->d[b] * (float)(out->a[b] / -128);
 }
 
 static int up_to(int64_t left, int most)
@@ -48,10 +47,8 @@ static void quantize_q8(mp_q8 *q, const float *x, int64_t n)
 {
     for (; n > 0; n -= MP_Q8_SUPER, x += MP_Q8_SUPER, q++) {
         memset(q, 0, sizeof *q);
-        for (int b = 0; b < 8; b++) {
-            float low = quantize_16(q, 2 * b, x + 32 * b, up_to(n - 32 * b, 16));
-            q->s[b] = low + quantize_16(q, 2 * b + 1, x + 32 * b + 16, up_to(n - 32 * b - 16, 16));
-        }
+        for (int b = 0; b < 8; b++)
+            quantize_32(q, b, x + 32 * b, up_to(n - 32 * b, MP_Q8_BLOCK));
     }
 }
 

@@ -17,7 +17,7 @@ void mp_ref_dequant(const mp_ref_codec *codec, float *dst, const void *src, int6
     }
 }
 
-/* The exact integer product of n codes; at most 16 * 128 * 127. */
+/* The exact integer product of n codes; at most 32 * 128 * 127. */
 static int32_t int_dot(const int8_t *w, const int8_t *x, int n)
 {
     int32_t sum = 0;
@@ -26,28 +26,19 @@ static int32_t int_dot(const int8_t *w, const int8_t *x, int n)
     return sum;
 }
 
-static int32_t int_sum(const int8_t *x, int n)
-{
-    int32_t sum = 0;
-    for (int i = 0; i < n; i++)
-        sum += x[i];
-    return sum;
-}
-
 /* The product of 32 elements: k is the place of the first code inside b, nth the block of activations. */
 static float dot_32(const mp_ref_block *b, int k, int sub, const mp_q8 *x, int64_t nth)
 {
     const mp_q8 *super = x + nth / 8;
-    const int8_t *q = super->q + nth % 8 * MP_Q8_BLOCK;
-    const float *d = super->d + nth % 8 * 2;
-    float sum = sub == 32 ? -(b->min[k / 16] * super->s[nth % 8]) : 0.0f;
-    for (int h = 0; h < 2; h++) {
-        int at = k + 16 * h;
-        sum = fmaf(b->scale[at / 16] * d[h], (float)int_dot(b->q + at, q + 16 * h, 16), sum);
-        if (sub == 16)
-            sum = fmaf(-(b->min[at / 16] * d[h]), (float)int_sum(q + 16 * h, 16), sum);
-    }
-    return sum;
+    const int block = (int)(nth % 8);
+    const int8_t *q = super->q + block * MP_Q8_BLOCK, *w = b->q + k;
+    const float *scale = b->scale + k / 16, *min = b->min + k / 16;
+    float d = super->d[block];
+    if (sub == 32)
+        return fmaf(scale[0] * d, (float)int_dot(w, q, 32), -(min[0] * super->s[block]));
+    float sum = fmaf(scale[0], (float)int_dot(w, q, 16), scale[1] * (float)int_dot(w + 16, q + 16, 16));
+    float off = min[0] * (float)super->a16[0][block] + min[1] * (float)super->a16[1][block]; /* -128 times what the minima take off */
+    return fmaf(d, sum, d * off / 128);
 }
 
 void mp_ref_dot(const mp_ref_codec *codec, float *out, const mp_dot_in *in)

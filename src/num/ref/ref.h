@@ -23,7 +23,7 @@ typedef struct mp_ref_block {
 typedef struct mp_ref_codec {
     void (*unpack)(mp_ref_block *out, const uint8_t *src); /* fills the first len codes and len / 16 (at least 2) scales; min is zero before */
     int len, bytes; /* elements and bytes of a block */
-    int sub;        /* elements that share a scale: 16 or 32. Exact integer sums span 16, as the activations' scales do. */
+    int sub;        /* elements that share a scale: 16 or 32. Exact integer sums span as many. */
 } mp_ref_codec;
 
 void mp_ref_dequant(const mp_ref_codec *codec, float *dst, const void *src, int64_t n);

@@ -2,22 +2,22 @@
  *
  * An unpacker turns 256 weights (one k-quant block, or eight blocks of 32) into
  *
- *     q[c]    64 codes each, c = 0..3, in four 128-bit lanes l of 16: a group of elements with one scale. Which group it is, is the type's order
- *             (order_avx512.h)
- *     scale   16 floats, that of q[c]'s lane l at 4l + c
- *     min     per 32 elements in 8 floats, in order (MIN_32), or per 16 where scale has them and divided by 128 (MIN_16)
+ *     q[c]      64 codes each, c = 0..3, in four 128-bit lanes of 16: a group. Which group it is, is the type's order (order_avx512.h)
+ *     scale     8 floats, of the blocks of 32 in the order's lanes; where a type has a scale for every 16 (sub), 16 floats, that of q[c]'s lane l at 4l + c
+ *     min       the same: per 32 (MIN_32), or per 16 and divided by 128 (MIN_16)
  *
  * with x = scale * (q - bias) - min. vpdpbusd wants unsigned x signed, so signed codes come with a bias, a power of two up to 128, which the
- * activations' `a` takes off again. It sums four neighbours into a 32-bit lane; the four sums of a group must meet before they become a float:
+ * activations' `a` takes off again. It sums four neighbours into a 32-bit lane; the eight sums of a block (four of a half, where they have scales) must
+ * meet before they become a float:
  *
- *     one token     codes stay in the type's order, and the activations are put into it once; the sums of the four q are added up within
- *                   128-bit lanes: 3 to 6 shuffles for 256 products
- *     more tokens   codes are put into PLAIN order and turned, once for many tokens: in each 128-bit lane, the 4 x 4 matrix of 32-bit words
- *                   (q[c], word k) is transposed, as it is in the activations (turn_q8). Four chained vpdpbusd then give the 16 sums at once
+ *     one token     codes stay in the type's order, and the activations are put into it once. Two super-blocks at a time: where q[0] and q[1] have the
+ *                   halves of the same blocks their products are chained; the sums are added up within 128-bit lanes, and lanes with one another
+ *     more tokens   codes are turned once for many tokens, as activations are (turn_q8): 8 registers of two rows side by side, lane j of the w-th
+ *                   being word w of block j. Eight chained vpdpbusd then give 16 sums at once
  *
- * Either way a lane holds the exact sum of a group, and one conversion and one fused product with (weight scale x activation scale) add it to the
- * row's 16 lanes, in PLAIN order at the end; minima add up apart for 8 super-blocks and are then taken off lanes 0 to 7. The lanes are folded once, at
- * the row's end. None of that looks at the other rows or tokens, so a token's result does not depend on its company.
+ * Either way a lane holds the exact sum of a block, and one fused product with (weight scale x activation scale) adds it to the row's 8 lanes, from which
+ * then its minimum is taken; or it holds that of a half, whose products with its scale and its minimum meet those of the other before. The lanes are
+ * folded once, at the row's end. None of that looks at the other rows or tokens, so a token's result does not depend on its company.
  */
 #ifndef MP_NUM_X86_BLOCK_AVX512_H
 #define MP_NUM_X86_BLOCK_AVX512_H
@@ -28,12 +28,14 @@
 #include "num/x86/pieces_avx512.h"
 #include "num/x86/x86.h"
 
-enum { MP_PIECE = 8 /* super-blocks */, AHEAD_BYTES = 4096, SHORT_ROW = 1024 /* bytes */ };
+typedef union mp_scales512 {
+    __m256 of_32;
+    __m512 of_16;
+} mp_scales512;
 
 typedef struct mp_super512 {
-    __m512i q[4];
-    __m512  scale;
-    union { __m512 all; __m256 of_32; } min;
+    __m512i      q[4];
+    mp_scales512 scale, min;
 } mp_super512;
 
 /* What is known of a type when its kernels are compiled: every call below is inlined with a constant one. */
@@ -41,6 +43,7 @@ typedef struct mp_type512 {
     void (*unpack)(mp_super512 *out, const uint8_t *src);
     int         len;   /* elements of a block: 256, or 32, and then rows may end inside a super-block */
     int         bytes; /* of 256 weights */
+    int         sub;   /* elements that share a scale: 16, or 32 and more */
     int         most;  /* the largest code, with its bias */
     int         bias;  /* 0: codes are unsigned */
     mp_min_kind min;
@@ -48,116 +51,224 @@ typedef struct mp_type512 {
     uint8_t     fill;  /* for what is past the row's end: a byte that gives finite scales, and normal ones, because others cost 100 cycles */
 } mp_type512;
 
+/* Two rows' super-blocks side by side, turned; signed codes have a bias of 128. Scales and minima of first halves and of second ones, or of blocks. */
+typedef struct mp_pair512 {
+    __m512i q[8];
+    __m512  scale[2], min[2];
+} mp_pair512;
+
+/* Two super-blocks of a token for decoding, in the type's order.
+ *   d, s  in the order's lanes
+ *   a     per group, at its place: what the bias adds to its sum; MIN_16: floats that minima are multiplied with, of both super-blocks' first halves, then
+ *         of their second ones */
+typedef struct mp_token512 {
+    int8_t  q[2][256];
+    float   d[2][8], s[2][8];
+    int32_t a[2][16];
+} mp_token512;
+
 /* What mm_avx512.c needs of a type. */
 typedef struct mp_mm512 {
-    void (*panel)(mp_super512 *to, const uint8_t *row, int64_t n);              /* n weights turned, signed ones with a bias of 128 */
-    void (*token)(mp_q8 *to, const mp_q8 *x, int64_t n, bool turned);           /* a token, turned or not, as `rows` wants it */
-    void (*rows)(__m512 *lanes, const mp_mm *m, int64_t r, int count, const mp_q8 *x); /* whole rows for one token, from the r-th on */
+    void (*panel)(mp_pair512 *to, const uint8_t *const rows[2], int64_t n);     /* n weights of two rows */
+    void (*token)(mp_token512 *to, const mp_q8 *x, int64_t n, bool turned);     /* a token, turned or not, as `rows` wants it */
+    void (*rows)(__m256 *lanes, const mp_mm *m, int64_t r, int count, const mp_token512 *x); /* whole rows for one token, from the r-th on */
     int         bytes; /* of 256 weights */
+    int         sub;
     bool        is_signed;
     mp_min_kind min;
 } mp_mm512;
 
 void mp_mm_512(const mp_mm *m, const mp_mm512 *how);
 
-/* Codes, scales and minima per 16 from their type's order to PLAIN; lifted codes are all four times as large then. */
-MP_INLINE void mp_plain_512(mp_super512 *w, const mp_type512 type)
+MP_INLINE __m512 mp_both_512(__m256 low, __m256 high)
 {
-    if (type.order == MP_PLAIN)
-        return;
-    for (int c = 0; c < 4 && mp_lift_512(type.order) == 4; c += 2)
-        w->q[c] = _mm512_slli_epi16(w->q[c], 2);
-    mp_codes_to_plain_512(w->q, type.order);
-    w->scale = _mm512_permutexvar_ps(mp_places_512(type.order), w->scale);
-    if (type.min == MP_MIN_16)
-        w->min.all = _mm512_permutexvar_ps(mp_places_512(type.order), w->min.all);
+    return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
 }
 
-/* What minima per 16, a 128th of them, are multiplied with. */
-MP_INLINE __m512 mp_min_share_512(const mp_q8 *x)
+MP_INLINE __m256 mp_half_of_512(__m512 v, int h)
 {
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(x->a)), _mm512_loadu_ps(x->d)); /* a is -128 times the sum */
+    return h ? _mm512_extractf32x8_ps(v, 1) : _mm512_castps512_ps256(v);
 }
 
-/* Adds 16 exact sums, times their scales. */
-MP_INLINE __m512 mp_add_512(__m512 acc, __m512i sum, const mp_super512 *w, const mp_q8 *x)
+/* Scales or minima of blocks, or of their halves h, in element order. */
+MP_INLINE __m256 mp_scales_512(const mp_scales512 *of, const mp_type512 type, int h)
 {
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(w->scale, _mm512_loadu_ps(x->d)), acc);
+    if (type.sub == 32)
+        return mp_in_order_512(of->of_32, type.order);
+    return mp_in_order_512(mp_half_of_512(_mm512_shuffle_f32x4(of->of_16, of->of_16, 0xd8), h), type.order);
 }
 
-/* In each 128-bit lane, the four words of v[0], of v[1], of v[2] and of v[3] added up, plus a; those of v[0] and v[2] `lift` times. |v| <= 4 * 127 * most. */
-MP_INLINE __m512i mp_gather_512(const __m512i v[4], int most, int lift, __m512i a)
+/* Codes to QUARTERS order; lifted ones are all four times as large then. */
+MP_INLINE void mp_quarters_512(__m512i q[4], mp_order order)
 {
-    if (most <= 31) { /* lifted: <= 7. Sums of 8 fit 16 bits */
+    for (int c = 0; c < 4 && mp_lift_512(order) == 4; c += 2)
+        q[c] = _mm512_slli_epi16(q[c], 2);
+    mp_codes_to_quarters_512(q, order);
+}
+
+/* In each 128-bit lane, the four words of v[0], of v[1], of v[2] and of v[3] added up, plus a; those of v[0] and v[2] `lift` times. A word is at most
+ * 127 * reach. */
+MP_INLINE __m512i mp_gather_512(const __m512i v[4], int reach, int lift, __m512i a)
+{
+    if (reach <= 252) { /* they fit 16 bits */
+        const __m512i factors = _mm512_set4_epi32(0x10001, 0x10001 * lift, 0x10001, 0x10001 * lift);
         __m512 low = _mm512_castsi512_ps(_mm512_packs_epi32(v[0], v[1])), high = _mm512_castsi512_ps(_mm512_packs_epi32(v[2], v[3]));
         __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0x88)), odd = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0xdd));
-        return _mm512_dpwssd_epi32(a, _mm512_add_epi16(even, odd), _mm512_set4_epi32(0x10001, 0x10001 * lift, 0x10001, 0x10001 * lift));
-    }
-    if (most <= 63) {
-        const __m512i one = _mm512_set1_epi16(1);
-        __m512 low = _mm512_castsi512_ps(_mm512_madd_epi16(_mm512_packs_epi32(v[0], v[1]), one));
-        __m512 high = _mm512_castsi512_ps(_mm512_madd_epi16(_mm512_packs_epi32(v[2], v[3]), one));
-        __m512i even = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0x88)), odd = _mm512_castps_si512(_mm512_shuffle_ps(low, high, 0xdd));
-        return _mm512_add_epi32(a, _mm512_add_epi32(even, odd));
+        if (reach <= 124) /* and so do two of them */
+            return _mm512_dpwssd_epi32(a, _mm512_add_epi16(even, odd), factors);
+        return _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(a, even, factors), odd, factors);
     }
     __m512i low = _mm512_add_epi32(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1])); /* (0, 1, 0, 1) */
     __m512i high = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
     return _mm512_add_epi32(a, _mm512_add_epi32(_mm512_unpacklo_epi64(low, high), _mm512_unpackhi_epi64(low, high)));
 }
 
-typedef struct mp_sums512 {
-    __m512 lanes;
-    __m256 min; /* MIN_32: what is to be taken off */
-} mp_sums512;
+/* ---- one token ---- */
 
-/* A token for decoding: its codes in the type's order, and in `a` what the bias adds to a group's sum, or floats that minima per 16 are multiplied with. */
-MP_INLINE void mp_token_512(mp_q8 *to, const mp_q8 *x, const mp_type512 type, bool turned)
+/* HALVES: where the sums of two super-blocks' blocks are after gathering, and, as it is its own inverse, the place of each. */
+MP_INLINE __m512i mp_halves_places_512(void)
 {
-    const __m512i back = mp_back_512(type.order);
-    __m512i q[4], a = _mm512_loadu_si512(x->a); /* -128 times the sums */
-    MP_UNROLL
-    for (int c = 0; c < 4; c++)
-        q[c] = _mm512_loadu_si512(x->q + 64 * c);
-    if (turned)
-        mp_turn_512(q);
-    mp_codes_from_plain_512(q, type.order);
-    MP_UNROLL
-    for (int c = 0; c < 4; c++)
-        _mm512_storeu_si512(to->q + 64 * c, q[c]);
-    if (type.bias)
-        a = _mm512_srai_epi32(a, (unsigned)__builtin_ctz(128 / (unsigned)(type.bias * mp_lift_512(type.order))));
-    if (type.min == MP_MIN_16)
-        a = _mm512_castps_si512(mp_min_share_512(x));
-    _mm512_storeu_si512(to->a, _mm512_permutexvar_epi32(back, a));
-    _mm512_storeu_ps(to->d, _mm512_permutexvar_ps(back, _mm512_loadu_ps(x->d)));
-    _mm256_storeu_ps(to->s, _mm256_loadu_ps(x->s));
+    return _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 }
 
-/* `supers` super-blocks as they are, each with its 256 activations from mp_token_512. Stage by stage for all of them: the processor's queues hold
- * hardly more than one chain of dependent operations. */
-MP_INLINE void mp_step_one_512(mp_sums512 *to, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int supers)
+/* What belongs to the groups of a super-block, first halves and second ones apart, to the groups' places. */
+MP_INLINE __m512i mp_to_places_512(__m512i v, mp_order order)
 {
-    mp_super512 w[2];
-    __m512i v[2][4], sum[2];
-    MP_UNROLL
+    const __m256i blocks = mp_blocks_512(order);
+    __m512i at = _mm512_inserti32x8(_mm512_castsi256_si512(blocks), _mm256_add_epi32(blocks, _mm256_set1_epi32(8)), 1);
+    at = _mm512_shuffle_i64x2(at, at, 0xd8);
+    if (order == MP_TERNARY)
+        at = _mm512_permutexvar_epi32(mp_ternary_back_512(), at);
+    return _mm512_permutexvar_epi32(at, v);
+}
+
+/* What the bias adds to the sums of groups; HALVES: of the blocks of both super-blocks. */
+MP_INLINE void mp_token_bias_512(mp_token512 *to, const mp_q8 *x, const mp_type512 type, int supers)
+{
+    const unsigned shift = (unsigned)__builtin_ctz(128 / (unsigned)(type.bias * mp_lift_512(type.order)));
+    if (type.order == MP_HALVES) {
+        __m512i a = _mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i *)(const void *)x[0].a));
+        if (supers == 2)
+            a = _mm512_inserti32x8(a, _mm256_loadu_si256((const __m256i *)(const void *)x[1].a), 1);
+        _mm512_storeu_si512(to->a[0], _mm512_srai_epi32(_mm512_permutexvar_epi32(mp_halves_places_512(), a), shift));
+        return;
+    }
     for (int i = 0; i < supers; i++)
-        type.unpack(&w[i], src + i * type.bytes);
+        _mm512_storeu_si512(to->a[i], _mm512_srai_epi32(mp_to_places_512(_mm512_loadu_si512(x[i].a16), type.order), shift));
+}
+
+/* One or two super-blocks of a token. */
+MP_INLINE void mp_token_pair_512(mp_token512 *to, const mp_q8 *x, const mp_type512 type, int supers, bool turned)
+{
+    const __m256i blocks = mp_blocks_512(type.order);
+    for (int i = 0; i < supers; i++) {
+        __m512i q[4];
+        MP_UNROLL
+        for (int c = 0; c < 4; c++)
+            q[c] = _mm512_loadu_si512(x[i].q + 64 * c);
+        if (turned)
+            mp_turn_super_512(q);
+        mp_codes_from_plain_512(q, type.order);
+        MP_UNROLL
+        for (int c = 0; c < 4; c++)
+            _mm512_storeu_si512(to->q[i] + 64 * c, q[c]);
+        _mm256_storeu_ps(to->d[i], _mm256_permutevar8x32_ps(_mm256_loadu_ps(x[i].d), blocks));
+        _mm256_storeu_ps(to->s[i], _mm256_permutevar8x32_ps(_mm256_loadu_ps(x[i].s), blocks));
+        for (int h = 0; type.min == MP_MIN_16 && h < 2; h++) {
+            __m256i a = _mm256_permutevar8x32_epi32(_mm256_loadu_si256((const __m256i *)(const void *)x[i].a16[h]), blocks);
+            _mm256_storeu_ps((float *)(void *)(to->a[h] + 8 * i), _mm256_cvtepi32_ps(a));
+        }
+    }
+    if (type.bias)
+        mp_token_bias_512(to, x, type, supers);
+}
+
+MP_INLINE void mp_token_512(mp_token512 *to, const mp_q8 *x, const mp_type512 type, int64_t n, bool turned)
+{
+    for (; n > 0; n -= 2 * MP_SUPER, x += 2)
+        mp_token_pair_512(to++, x, type, n > MP_SUPER ? 2 : 1, turned);
+}
+
+/* HALVES: the exact sums of the blocks of one or two super-blocks, one after the other. */
+MP_INLINE __m512i mp_halves_sums_512(const mp_type512 type, const mp_super512 *w, const mp_token512 *x, int supers)
+{
+    __m512i v[4] = { _mm512_setzero_si512() };
+    MP_UNROLL
+    for (int k = 0; k < 2; k++)
+        MP_UNROLL
+        for (int i = 0; i < 2 * supers; i++) {
+            const int c = i % 2 * 2 + k;
+            v[i] = _mm512_dpbusd_epi32(k ? v[i] : _mm512_setzero_si512(), w[i / 2].q[c], _mm512_loadu_si512(x->q[i / 2] + 64 * c));
+        }
+    __m512i sums = mp_gather_512(v, 8 * type.most, 1, type.bias ? _mm512_loadu_si512(x->a[0]) : _mm512_setzero_si512());
+    return _mm512_permutexvar_epi32(mp_halves_places_512(), sums);
+}
+
+/* The exact sums of the groups of each super-block, at their places. */
+MP_INLINE void mp_group_sums_512(__m512i sums[2], const mp_type512 type, const mp_super512 *w, const mp_token512 *x, int supers)
+{
+    __m512i v[2][4];
     MP_UNROLL
     for (int c = 0; c < 4; c++)
         MP_UNROLL
         for (int i = 0; i < supers; i++)
-            v[i][c] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[i].q[c], _mm512_loadu_si512(x[i].q + 64 * c));
-    MP_UNROLL
-    for (int i = 0; i < supers; i++)
-        sum[i] = mp_gather_512(v[i], type.most, mp_lift_512(type.order), type.bias ? _mm512_loadu_si512(x[i].a) : _mm512_setzero_si512());
+            v[i][c] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w[i].q[c], _mm512_loadu_si512(x->q[i] + 64 * c));
     MP_UNROLL
     for (int i = 0; i < supers; i++) {
-        to->lanes = mp_add_512(to->lanes, sum[i], &w[i], x + i);
-        if (type.min == MP_MIN_16)
-            to->lanes = _mm512_fmadd_ps(w[i].min.all, _mm512_loadu_ps(x[i].a), to->lanes);
-        if (type.min == MP_MIN_32)
-            to->min = _mm256_fmadd_ps(w[i].min.of_32, _mm256_loadu_ps(x[i].s), to->min);
+        sums[i] = mp_gather_512(v[i], 4 * type.most, mp_lift_512(type.order), type.bias ? _mm512_loadu_si512(x->a[i]) : _mm512_setzero_si512());
+        sums[i] = type.order == MP_TERNARY ? _mm512_permutexvar_epi32(mp_ternary_places_512(), sums[i]) : sums[i];
     }
+}
+
+/* Of two super-blocks' groups, the first halves (h = 0) or the second ones, in the order's lanes. */
+MP_INLINE __m512 mp_halves_of_512(__m512 a, __m512 b, int h)
+{
+    return h ? _mm512_shuffle_f32x4(a, b, 0xdd) : _mm512_shuffle_f32x4(a, b, 0x88);
+}
+
+MP_INLINE __m512i mp_sums_of_512(const __m512i sums[2], int supers, int h)
+{
+    return h ? _mm512_shuffle_i64x2(sums[0], sums[supers - 1], 0xdd) : _mm512_shuffle_i64x2(sums[0], sums[supers - 1], 0x88);
+}
+
+/* Scales for 16: what both super-blocks' blocks add up to, but for the activations' scales. */
+MP_INLINE __m512 mp_of_16_512(const mp_type512 type, const mp_super512 *w, const mp_token512 *x, const __m512i sums[2], int supers)
+{
+    const mp_super512 *v = w + supers - 1;
+    __m512 p = _mm512_mul_ps(_mm512_cvtepi32_ps(mp_sums_of_512(sums, supers, 0)), mp_halves_of_512(w->scale.of_16, v->scale.of_16, 0));
+    p = _mm512_fmadd_ps(_mm512_cvtepi32_ps(mp_sums_of_512(sums, supers, 1)), mp_halves_of_512(w->scale.of_16, v->scale.of_16, 1), p);
+    for (int h = 0; type.min == MP_MIN_16 && h < 2; h++)
+        p = _mm512_fmadd_ps(mp_halves_of_512(w->min.of_16, v->min.of_16, h), _mm512_loadu_ps(x->a[h]), p);
+    return p;
+}
+
+/* One or two super-blocks as they are. Stage by stage for both of them: the processor's queues hold hardly more than one chain of dependent operations. */
+MP_INLINE __m256 mp_step_one_512(__m256 acc, const mp_type512 type, const uint8_t *const src[2], const mp_token512 *x, int supers)
+{
+    mp_super512 w[2];
+    __m512i sums[2];
+    __m512 of_blocks;
+    MP_UNROLL
+    for (int i = 0; i < supers; i++)
+        type.unpack(&w[i], src[i]);
+    if (type.order == MP_HALVES)
+        sums[0] = mp_halves_sums_512(type, w, x, supers);
+    else
+        mp_group_sums_512(sums, type, w, x, supers);
+    if (type.sub == 16)
+        of_blocks = mp_of_16_512(type, w, x, sums, supers);
+    else if (type.order == MP_HALVES)
+        of_blocks = _mm512_cvtepi32_ps(sums[0]);
+    else
+        of_blocks = _mm512_cvtepi32_ps(_mm512_add_epi32(mp_sums_of_512(sums, supers, 0), mp_sums_of_512(sums, supers, 1)));
+    MP_UNROLL
+    for (int i = 0; i < supers; i++) {
+        __m256 d = _mm256_loadu_ps(x->d[i]);
+        acc = _mm256_fmadd_ps(mp_half_of_512(of_blocks, i), type.sub == 16 ? d : _mm256_mul_ps(w[i].scale.of_32, d), acc);
+        if (type.min == MP_MIN_32)
+            acc = _mm256_fnmadd_ps(w[i].min.of_32, _mm256_loadu_ps(x->s[i]), acc);
+    }
+    return acc;
 }
 
 typedef struct mp_padded512 {
@@ -177,87 +288,111 @@ MP_INLINE const uint8_t *mp_pad_512(mp_padded512 *to, const mp_type512 type, con
     return (const uint8_t *)to->part;
 }
 
-MP_INLINE void mp_panel_512(mp_super512 *to, const mp_type512 type, const uint8_t *src, int64_t n)
+/* ---- more tokens ---- */
+
+/* A super-block in QUARTERS order turned, with a bias of 128: q[k] has the words k and 4 + k of the blocks 0 to 3, then of the others. */
+MP_INLINE void mp_turned_512(mp_super512 *w, const mp_type512 type, const uint8_t *src, int64_t n)
 {
-    for (; n > 0; n -= MP_SUPER, src += type.bytes) {
-        mp_super512 w;
-        mp_padded512 padded;
-        bool whole = type.len == MP_SUPER || n >= MP_SUPER;
-        type.unpack(&w, whole ? src : mp_pad_512(&padded, type, src, n));
-        mp_plain_512(&w, type);
+    const __m512i more = _mm512_set1_epi8((char)(type.bias ? 128 - type.bias * mp_lift_512(type.order) : 0));
+    mp_padded512 padded;
+    type.unpack(w, type.len == MP_SUPER || n >= MP_SUPER ? src : mp_pad_512(&padded, type, src, n));
+    mp_quarters_512(w->q, type.order);
+    MP_UNROLL
+    for (int c = 0; c < 4; c++)
+        w->q[c] = _mm512_add_epi8(w->q[c], more);
+    mp_turn_512(w->q);
+}
+
+MP_INLINE void mp_panel_512(mp_pair512 *to, const mp_type512 type, const uint8_t *const rows[2], int64_t n)
+{
+    for (int64_t at = 0; at * MP_SUPER < n; at++, to++) {
+        mp_super512 a, b;
+        mp_turned_512(&a, type, rows[0] + at * type.bytes, n - at * MP_SUPER);
+        mp_turned_512(&b, type, rows[1] + at * type.bytes, n - at * MP_SUPER);
         MP_UNROLL
-        for (int c = 0; c < 4; c++)
-            w.q[c] = _mm512_add_epi8(w.q[c], _mm512_set1_epi8((char)(type.bias ? 128 - type.bias * mp_lift_512(type.order) : 0)));
-        mp_turn_512(w.q);
-        *to++ = w;
+        for (int k = 0; k < 4; k++) {
+            to->q[k] = _mm512_shuffle_i64x2(a.q[k], b.q[k], 0x88);
+            to->q[4 + k] = _mm512_shuffle_i64x2(a.q[k], b.q[k], 0xdd);
+        }
+        for (int h = 0; h < 32 / type.sub; h++) {
+            to->scale[h] = mp_both_512(mp_scales_512(&a.scale, type, h), mp_scales_512(&b.scale, type, h));
+            if (type.min != MP_MIN_NONE)
+                to->min[h] = mp_both_512(mp_scales_512(&a.min, type, h), mp_scales_512(&b.min, type, h));
+        }
     }
 }
 
-/* Decoding: rows follow each other in memory. The processor's own prefetcher keeps up with long ones, where asking ahead costs 2 to 10 %; at the ends of
- * short ones it falls back (docs/experiments.md). One row at a time: two streams read half as fast. */
-MP_INLINE void mp_prefetch_512(const uint8_t *src, int bytes)
+/* ---- decoding: rows follow each other in memory ---- */
+
+/* How what comes next is asked for. The processor's own prefetcher keeps up with long rows, where asking costs 2 to 20 %; at the ends of short ones it
+ * falls back. Where memory waits for one thread it pays for longer ones, and from farther (docs/experiments.md). One row at a time: two streams read half
+ * as fast. */
+typedef enum mp_ask { MP_ASK_NOT, MP_ASK_NEAR = 4096, MP_ASK_FAR = 8192 /* bytes ahead */ } mp_ask;
+
+MP_INLINE mp_ask mp_ask_for_512(const mp_mm *m)
 {
-    for (int ahead = 0; ahead < bytes; ahead += 64)
-        _mm_prefetch((const char *)src + AHEAD_BYTES + ahead, _MM_HINT_T0);
+    if (m->alone)
+        return m->row_bytes <= 1536 ? MP_ASK_FAR : MP_ASK_NOT;
+    return m->row_bytes <= 1024 ? MP_ASK_NEAR : MP_ASK_NOT;
 }
 
-/* Up to MP_PIECE super-blocks, the last of which the row may end in. */
-MP_INLINE void mp_row_piece_512(mp_sums512 *to, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n, bool ahead)
+MP_INLINE void mp_ask_512(const uint8_t *src, int bytes, mp_ask how)
 {
-    for (; n >= 2 * MP_SUPER; n -= 2 * MP_SUPER, x += 2, src += 2 * type.bytes) {
-        if (ahead)
-            mp_prefetch_512(src, 2 * type.bytes);
-        mp_step_one_512(to, type, src, x, 2);
+    for (int at = 0; how == MP_ASK_NEAR && at < bytes; at += 64)
+        _mm_prefetch((const char *)src + MP_ASK_NEAR + at, _MM_HINT_T0);
+    for (int at = 0; how == MP_ASK_FAR && at < bytes; at += 64)
+        _mm_prefetch((const char *)src + MP_ASK_FAR + at, _MM_HINT_T1);
+}
+
+MP_INLINE void mp_row_512(__m256 *lanes, const mp_type512 type, const uint8_t *src, const mp_token512 *x, int64_t n, mp_ask ask)
+{
+    __m256 sum = _mm256_setzero_ps();
+    for (; n >= 2 * MP_SUPER; n -= 2 * MP_SUPER, x++, src += 2 * type.bytes) {
+        mp_ask_512(src, 2 * type.bytes, ask);
+        sum = mp_step_one_512(sum, type, (const uint8_t *const[2]){ src, src + type.bytes }, x, 2);
     }
-    if (n >= MP_SUPER) {
-        if (ahead)
-            mp_prefetch_512(src, type.bytes);
-        mp_step_one_512(to, type, src, x, 1);
-        n -= MP_SUPER, x++, src += type.bytes;
-    }
-    if (type.len < MP_SUPER && n > 0) {
+    if (n > 0) { /* the last one or two, of which the very last may be part of one */
+        const uint8_t *last = n > MP_SUPER ? src + type.bytes : src;
         mp_padded512 padded;
-        mp_step_one_512(to, type, mp_pad_512(&padded, type, src, n), x, 1);
+        mp_ask_512(src, type.bytes, ask);
+        if (type.len < MP_SUPER && n % MP_SUPER)
+            last = mp_pad_512(&padded, type, last, n % MP_SUPER);
+        if (n > MP_SUPER)
+            sum = mp_step_one_512(sum, type, (const uint8_t *const[2]){ src, last }, x, 2);
+        else
+            sum = mp_step_one_512(sum, type, (const uint8_t *const[2]){ last, last }, x, 1);
     }
+    *lanes = mp_in_order_512(sum, type.order);
 }
 
-MP_INLINE void mp_row_512(__m512 *lanes, const mp_type512 type, const uint8_t *src, const mp_q8 *x, int64_t n)
-{
-    const __m512i places = mp_places_512(type.order);
-    const bool ahead = n * type.bytes <= (int64_t)SHORT_ROW * MP_SUPER;
-    __m512 sum = _mm512_setzero_ps();
-    for (; n > 0; n -= MP_PIECE * MP_SUPER, x += MP_PIECE, src += MP_PIECE * type.bytes) {
-        mp_sums512 s = { sum, _mm256_setzero_ps() };
-        mp_row_piece_512(&s, type, src, x, n < MP_PIECE * MP_SUPER ? n : MP_PIECE * MP_SUPER, ahead);
-        sum = s.lanes;
-        if (type.min == MP_MIN_32) /* groups' places of the type hold lanes of PLAIN: lane j of it is at places[j] */
-            sum = _mm512_sub_ps(sum, _mm512_permutexvar_ps(mp_back_512(type.order), _mm512_zextps256_ps512(s.min)));
-    }
-    *lanes = type.order == MP_PLAIN ? sum : _mm512_permutexvar_ps(places, sum);
-}
+/* ---- decoder ---- */
 
 /* scale * q is exact (ref.h), so the fused operation gives the reference's bits. */
 MP_INLINE void mp_decode_super_512(float *dst, const mp_type512 type, const uint8_t *src)
 {
     mp_super512 w;
+    __m512 scale[2], min[2];
     type.unpack(&w, src);
-    mp_plain_512(&w, type);
-    __m512 min = _mm512_setzero_ps();
-    if (type.min == MP_MIN_32)
-        min = mp_twice8_512(w.min.of_32, MP_PLAIN);
-    if (type.min == MP_MIN_16)
-        min = _mm512_mul_ps(w.min.all, _mm512_set1_ps(128.0f));
+    mp_quarters_512(w.q, type.order);
+    MP_UNROLL
+    for (int h = 0; h < 2; h++) {
+        scale[h] = _mm512_castps256_ps512(mp_scales_512(&w.scale, type, h));
+        if (type.min != MP_MIN_NONE)
+            min[h] = _mm512_mul_ps(_mm512_castps256_ps512(mp_scales_512(&w.min, type, h)), _mm512_set1_ps(type.min == MP_MIN_16 ? 128.0f : 1.0f));
+    }
     MP_UNROLL
     for (int c = 0; c < 4; c++)
         w.q[c] = _mm512_sub_epi8(w.q[c], _mm512_set1_epi8((char)(type.bias * mp_lift_512(type.order))));
     MP_UNROLL
-    for (int i = 0; i < 16; i++) {
-        const __m512i index = _mm512_set1_epi32(i % 4 * 4 + i / 4);
-        __m512 q = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm512_extracti32x4_epi32(w.q[i / 4], 0)));
-        __m512 scale = _mm512_permutexvar_ps(index, w.scale);
-        __m512 x = type.min == MP_MIN_NONE ? _mm512_mul_ps(q, scale) : _mm512_fmsub_ps(q, scale, _mm512_permutexvar_ps(index, min));
-        _mm512_storeu_ps(dst + 16 * i, x);
-        w.q[i / 4] = _mm512_alignr_epi64(w.q[i / 4], w.q[i / 4], 2); /* the next 16 codes */
+    for (int i = 0; i < 16; i++) { /* lane i / 4 of q[i % 4] */
+        const int h = i / 4 % 2, block = i % 4 + i / 8 * 4;
+        const __m512i index = _mm512_set1_epi32(block);
+        __m512 q = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm512_castsi512_si128(w.q[i % 4])));
+        __m512 x = _mm512_mul_ps(q, _mm512_permutexvar_ps(index, scale[h]));
+        if (type.min != MP_MIN_NONE)
+            x = _mm512_fmsub_ps(q, _mm512_permutexvar_ps(index, scale[h]), _mm512_permutexvar_ps(index, min[h]));
+        _mm512_storeu_ps(dst + 32 * block + 16 * h, x);
+        w.q[i % 4] = _mm512_alignr_epi64(w.q[i % 4], w.q[i % 4], 2); /* the next 16 codes */
     }
 }
 
@@ -277,19 +412,15 @@ MP_INLINE void mp_dequant_512(float *dst, const mp_type512 type, const void *src
 /* Defines the kernels of a type over its static const mp_type512 `t`. */
 #define MP_KERNELS_512(name, t)                                                                                            \
     static void dequant_##name(float *dst, const void *src, int64_t n) { mp_dequant_512(dst, t, src, n); }                 \
-    static void panel_##name(mp_super512 *to, const uint8_t *row, int64_t n) { mp_panel_512(to, t, row, n); }              \
-    static void token_##name(mp_q8 *to, const mp_q8 *x, int64_t n, bool turned)                                            \
-    {                                                                                                                      \
-        for (; n > 0; n -= MP_SUPER)                                                                                       \
-            mp_token_512(to++, x++, t, turned);                                                                            \
-    }                                                                                                                      \
-    static void rows_##name(__m512 *lanes, const mp_mm *m, int64_t r, int count, const mp_q8 *x)                           \
+    static void panel_##name(mp_pair512 *to, const uint8_t *const rows[2], int64_t n) { mp_panel_512(to, t, rows, n); }    \
+    static void token_##name(mp_token512 *to, const mp_q8 *x, int64_t n, bool turned) { mp_token_512(to, x, t, n, turned); } \
+    static void rows_##name(__m256 *lanes, const mp_mm *m, int64_t r, int count, const mp_token512 *x)                     \
     {                                                                                                                      \
         for (int i = 0; i < count; i++)                                                                                    \
-            mp_row_512(lanes + i, t, (const uint8_t *)m->w + (size_t)(r + i) * m->row_bytes, x, m->n);                     \
+            mp_row_512(lanes + i, t, mp_mm_row(m, r + i), x, m->n, mp_ask_for_512(m));                                     \
     }                                                                                                                      \
     static void mm_##name(const mp_mm *m)                                                                                  \
     {                                                                                                                      \
-        mp_mm_512(m, &(const mp_mm512){ panel_##name, token_##name, rows_##name, t.bytes, t.bias != 0, t.min });                 \
+        mp_mm_512(m, &(const mp_mm512){ panel_##name, token_##name, rows_##name, t.bytes, t.sub, t.bias != 0, t.min });    \
     }
 #endif

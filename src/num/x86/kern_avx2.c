@@ -6,7 +6,7 @@
 void mp_kern_init_avx2(mp_kern *k)
 {
     k->name = "avx2";
-    memset(k->dot, 0, sizeof k->dot); /* the reference's would not know this table's order of activations */
+    memset(k->dot, 0, sizeof k->dot); /* the reference's would not know turned activations */
     mp_avx2_init_legacy(k);
     mp_avx2_init_kquant(k);
     mp_avx2_init_rest(k);

@@ -3,27 +3,27 @@
  * Operations of 256 weights with one token, those that cost 2/3 of a cycle in brackets:
  *
  *             codes   scales, minima   products, gathering   to floats, adding   together   floor, cycles
- *     Q2_K     5         6 (5)             10 (7)               4 (3)             25 (15)       12.5
- *     Q3_K    10 (4)     6 (3)             10 (7)               3 (2)             29 (16)       14.5
+ *     Q2_K     5         6 (5)             10 (7)               7 (5)             28 (17)       14
+ *     Q3_K    10 (4)     6 (3)             10 (7)               5 (4)             31 (18)       15.5
  */
 #include "num/x86/block_avx512.h"
 
 /* The 6-bit scales and minima of Q4_K and Q5_K, from 12 bytes b: those of blocks 0-3 are b[0..3] and b[4..7], six bits each; those of blocks 4-7 are
  * the lower and the upper nibbles of b[8..11] under the two top bits of b[0..3] and b[4..7]. Both halves are laid out as (low, b[8..11]) and
- * every byte is cut out of its half at the right bit. */
+ * every byte is cut out of its half at the right bit, in PAIRS' order of blocks: 0 1 4 5 2 3 6 7. */
 MP_INLINE void scales_6bit(mp_super512 *out, const uint8_t *src)
 {
     const __m128i halves = _mm_setr_epi8(0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 8, 9, 10, 11);
-    const __m128i low_at = _mm_setr_epi8(0, 8, 16, 24, 32, 40, 48, 56, 0, 8, 16, 24, 36, 44, 52, 60);
-    const __m128i high_at = _mm_setr_epi8(0, 0, 0, 0, 2, 10, 18, 26, 0, 0, 0, 0, 2, 10, 18, 26);
-    const __m128i low = _mm_setr_epi32(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f), high = _mm_setr_epi32(0, 0x30303030, 0, 0x30303030);
+    const __m128i low_at = _mm_setr_epi8(0, 8, 32, 40, 16, 24, 48, 56, 0, 8, 36, 44, 16, 24, 52, 60);
+    const __m128i high_at = _mm_setr_epi8(0, 0, 2, 10, 0, 0, 18, 26, 0, 0, 2, 10, 0, 0, 18, 26);
+    const __m128i low = _mm_set1_epi32(0x0f0f3f3f), high = _mm_set1_epi32(0x30300000);
     __m128i b = _mm_shuffle_epi8(mp_load16_512(src + 4), halves);
     __m128i bytes = _mm_and_si128(_mm_multishift_epi64_epi8(low_at, b), low);
     bytes = _mm_ternarylogic_epi32(_mm_multishift_epi64_epi8(high_at, b), high, bytes, 0xea); /* (a & b) | c */
     __m512 factor = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi32_si128((int)mp_word_512(src)))); /* d, dmin */
     factor = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1), factor);
     __m512 both = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)), factor); /* 8 scales, 8 minima */
-    out->scale = mp_twice8_512(_mm512_castps512_ps256(both), MP_PAIRS);
+    out->scale.of_32 = _mm512_castps512_ps256(both);
     out->min.of_32 = _mm512_extractf32x8_ps(both, 1);
 }
 
@@ -49,8 +49,9 @@ MP_INLINE void unpack_q5_k(mp_super512 *out, const uint8_t *src)
 
 MP_INLINE void unpack_q6_k(mp_super512 *out, const uint8_t *src)
 {
-    __m512i scale = _mm512_cvtepi8_epi32(mp_lanes16_512(mp_load16_512(src + 192)));
-    out->scale = _mm512_mul_ps(_mm512_cvtepi32_ps(scale), _mm512_set1_ps(mp_half_512(src + 208)));
+    const __m128i groups = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15); /* PLAIN's places */
+    __m512i scale = _mm512_cvtepi8_epi32(_mm_shuffle_epi8(mp_load16_512(src + 192), groups));
+    out->scale.of_16 = _mm512_mul_ps(_mm512_cvtepi32_ps(scale), _mm512_set1_ps(mp_half_512(src + 208)));
     MP_UNROLL
     for (int c = 0; c < 4; c++) {
         __m512i low = _mm512_loadu_si512(src + 64 * (c / 2));
@@ -66,15 +67,14 @@ MP_INLINE void unpack_q6_k(mp_super512 *out, const uint8_t *src)
 /* A byte of scales, the minimum in its high nibble, is what a table of sixteen multiples is looked up with, which looks at four bits. */
 MP_INLINE void unpack_q2_k(mp_super512 *out, const uint8_t *src)
 {
-    const __m512i places = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
     const __m512 count = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512i bytes = _mm512_permutexvar_epi8(places, _mm512_castsi128_si512(mp_load16_512(src)));
+    __m512i bytes = _mm512_permutexvar_epi8(mp_quarters_places_512(), _mm512_castsi128_si512(mp_load16_512(src)));
     mp_halves4_512 halves;
     mp_halves4_at_512(&halves, src + 76);
     __m512 scales = _mm512_mul_ps(_mm512_mul_ps(count, _mm512_set1_ps(0.25f)), _mm512_set1_ps(halves.at[2]));
     __m512 mins = _mm512_mul_ps(_mm512_mul_ps(count, _mm512_set1_ps(0x1p-7f)), _mm512_set1_ps(halves.at[3]));
-    out->scale = _mm512_permutexvar_ps(bytes, scales);
-    out->min.all = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), mins);
+    out->scale.of_16 = _mm512_permutexvar_ps(bytes, scales);
+    out->min.of_16 = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), mins);
     mp_two_bits_512(out->q, src + 16);
 }
 
@@ -82,7 +82,7 @@ MP_INLINE void unpack_q2_k(mp_super512 *out, const uint8_t *src)
  * that they become bits 17 to 22 of a float 16 + k / 4. */
 MP_INLINE __m512 quarter_scales_q3_k(const uint8_t *src)
 {
-    const __m512i k = mp_groups_512(MP_QUARTERS), seven = _mm512_set1_epi32(7), three = _mm512_set1_epi32(3);
+    const __m512i k = mp_quarters_places_512(), seven = _mm512_set1_epi32(7), three = _mm512_set1_epi32(3);
     const __m512i low_at = _mm512_add_epi32(_mm512_slli_epi32(_mm512_and_si512(k, seven), 3), _mm512_slli_epi32(_mm512_srli_epi32(k, 3), 2));
     const __m512i high_at = _mm512_add_epi32(_mm512_slli_epi32(_mm512_and_si512(k, three), 3), _mm512_slli_epi32(_mm512_srli_epi32(k, 2), 1));
     const __m512i low_by = _mm512_slli_epi32(_mm512_sub_epi32(low_at, _mm512_set1_epi32(1)), 16);
@@ -104,18 +104,18 @@ MP_INLINE void unpack_q3_k(mp_super512 *out, const uint8_t *src)
     __m512i nibbles = _mm512_srlv_epi64(_mm512_broadcast_i64x4(mp_load32_512(src)), _mm512_setr_epi64(0, 0, 0, 0, 4, 4, 4, 4));
     mp_halves4_512 halves;
     mp_halves4_at_512(&halves, src + 102);
-    out->scale = _mm512_mul_ps(quarter_scales_q3_k(src), _mm512_set1_ps(halves.at[3]));
+    out->scale.of_16 = _mm512_mul_ps(quarter_scales_q3_k(src), _mm512_set1_ps(halves.at[3]));
     mp_two_bits_512(out->q, src + 32);
     MP_UNROLL
     for (int c = 0; c < 4; c++)
         out->q[c] = _mm512_or_si512(out->q[c], _mm512_permutexvar_epi8(nibbles, table[c])); /* looks at six bits */
 }
 
-static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 3, 0, MP_MIN_16, MP_QUARTERS, 0 };
-static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 7, 4, MP_MIN_NONE, MP_QUARTERS, 0 };
-static const mp_type512 q4_k = { unpack_q4_k, 256, 144, 15, 0, MP_MIN_32, MP_PAIRS, 0 };
-static const mp_type512 q5_k = { unpack_q5_k, 256, 176, 31, 0, MP_MIN_32, MP_PAIRS, 0 };
-static const mp_type512 q6_k = { unpack_q6_k, 256, 210, 63, 32, MP_MIN_NONE, MP_PLAIN, 0 };
+static const mp_type512 q2_k = { unpack_q2_k, 256, 84, 16, 3, 0, MP_MIN_16, MP_QUARTERS, 0 };
+static const mp_type512 q3_k = { unpack_q3_k, 256, 110, 16, 7, 4, MP_MIN_NONE, MP_QUARTERS, 0 };
+static const mp_type512 q4_k = { unpack_q4_k, 256, 144, 32, 15, 0, MP_MIN_32, MP_PAIRS, 0 };
+static const mp_type512 q5_k = { unpack_q5_k, 256, 176, 32, 31, 0, MP_MIN_32, MP_PAIRS, 0 };
+static const mp_type512 q6_k = { unpack_q6_k, 256, 210, 16, 63, 32, MP_MIN_NONE, MP_PLAIN, 0 };
 
 MP_KERNELS_512(q2_k, q2_k)
 MP_KERNELS_512(q3_k, q3_k)

@@ -15,8 +15,8 @@ MP_INLINE __m256 halves8(const uint8_t *p, int stride)
 /* The second half of each block is a value m with x = d * q + m: the minimum is -m. */
 MP_INLINE void set_scales_mins(mp_super256 *out, const uint8_t *src, int block_bytes)
 {
-    out->scale[0] = halves8(src, block_bytes);
-    out->min[0] = _mm256_sub_ps(_mm256_setzero_ps(), halves8(src + 2, block_bytes));
+    out->s.scale[0] = halves8(src, block_bytes);
+    out->s.min[0] = _mm256_sub_ps(_mm256_setzero_ps(), halves8(src + 2, block_bytes));
 }
 
 /* 16 in every byte whose bit is set in the 32-bit mask at p. */
@@ -30,7 +30,7 @@ MP_INLINE __m256i fifth_bits(const uint8_t *p)
 
 MP_INLINE void unpack_q4_0(mp_super256 *out, const uint8_t *src)
 {
-    out->scale[0] = halves8(src, 18);
+    out->s.scale[0] = halves8(src, 18);
     MP_UNROLL
     for (int b = 0; b < 8; b++)
         out->q[b] = mp_nibbles_256(mp_load16_256(src + 18 * b + 2));
@@ -46,7 +46,7 @@ MP_INLINE void unpack_q4_1(mp_super256 *out, const uint8_t *src)
 
 MP_INLINE void unpack_q5_0(mp_super256 *out, const uint8_t *src)
 {
-    out->scale[0] = halves8(src, 22);
+    out->s.scale[0] = halves8(src, 22);
     MP_UNROLL
     for (int b = 0; b < 8; b++)
         out->q[b] = _mm256_or_si256(mp_nibbles_256(mp_load16_256(src + 22 * b + 6)), fifth_bits(src + 22 * b + 2));
@@ -62,7 +62,7 @@ MP_INLINE void unpack_q5_1(mp_super256 *out, const uint8_t *src)
 
 MP_INLINE void unpack_q8_0(mp_super256 *out, const uint8_t *src)
 {
-    out->scale[0] = halves8(src, 34);
+    out->s.scale[0] = halves8(src, 34);
     MP_UNROLL
     for (int b = 0; b < 8; b++)
         out->q[b] = mp_load32_256(src + 34 * b + 2);
@@ -71,7 +71,7 @@ MP_INLINE void unpack_q8_0(mp_super256 *out, const uint8_t *src)
 MP_INLINE void unpack_iq4_nl(mp_super256 *out, const uint8_t *src)
 {
     const __m256i values = _mm256_broadcastsi128_si256(_mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113));
-    out->scale[0] = halves8(src, 18);
+    out->s.scale[0] = halves8(src, 18);
     MP_UNROLL
     for (int b = 0; b < 8; b++)
         out->q[b] = _mm256_shuffle_epi8(values, mp_nibbles_256(mp_load16_256(src + 18 * b + 2)));
@@ -90,19 +90,19 @@ MP_INLINE __m256 powers_of_two(__m256i e)
 MP_INLINE void unpack_mxfp4(mp_super256 *out, const uint8_t *src)
 {
     const __m256i doubled = _mm256_broadcastsi128_si256(_mm_setr_epi8(16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4));
-    out->scale[0] = powers_of_two(_mm256_setr_epi32(src[0], src[17], src[34], src[51], src[68], src[85], src[102], src[119]));
+    out->s.scale[0] = powers_of_two(_mm256_setr_epi32(src[0], src[17], src[34], src[51], src[68], src[85], src[102], src[119]));
     MP_UNROLL
     for (int b = 0; b < 8; b++)
         out->q[b] = _mm256_shuffle_epi8(doubled, mp_nibbles_256(mp_load16_256(src + 17 * b + 1)));
 }
 
-static const mp_type256 q4_0 = { unpack_q4_0, 32, 8 * 18, 32, 15, 8, MP_MIN_NONE };
-static const mp_type256 q4_1 = { unpack_q4_1, 32, 8 * 20, 32, 15, 0, MP_MIN_32 };
-static const mp_type256 q5_0 = { unpack_q5_0, 32, 8 * 22, 32, 31, 16, MP_MIN_NONE };
-static const mp_type256 q5_1 = { unpack_q5_1, 32, 8 * 24, 32, 31, 0, MP_MIN_32 };
-static const mp_type256 q8_0 = { unpack_q8_0, 32, 8 * 34, 32, 128, 0, MP_MIN_NONE };
-static const mp_type256 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, 32, 128, 0, MP_MIN_NONE };
-static const mp_type256 mxfp4 = { unpack_mxfp4, 32, 8 * 17, 32, 28, 16, MP_MIN_NONE };
+static const mp_type256 q4_0 = { unpack_q4_0, 32, 8 * 18, { 32, 15, 8, MP_MIN_NONE } };
+static const mp_type256 q4_1 = { unpack_q4_1, 32, 8 * 20, { 32, 15, 0, MP_MIN_32 } };
+static const mp_type256 q5_0 = { unpack_q5_0, 32, 8 * 22, { 32, 31, 16, MP_MIN_NONE } };
+static const mp_type256 q5_1 = { unpack_q5_1, 32, 8 * 24, { 32, 31, 0, MP_MIN_32 } };
+static const mp_type256 q8_0 = { unpack_q8_0, 32, 8 * 34, { 32, 128, 0, MP_MIN_NONE } };
+static const mp_type256 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, { 32, 128, 0, MP_MIN_NONE } };
+static const mp_type256 mxfp4 = { unpack_mxfp4, 32, 8 * 17, { 32, 28, 16, MP_MIN_NONE } };
 
 MP_KERNELS_256(q4_0, q4_0)
 MP_KERNELS_256(q4_1, q4_1)

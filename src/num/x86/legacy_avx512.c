@@ -1,7 +1,7 @@
 /* Unpackers of the types with blocks of 32, eight blocks at a time; the layouts are pictured in num/ref/legacy.c, iq4.c and mxfp4.c.
  *
- * Floor with one token: MXFP4 takes 25 operations for 256 weights, 12.5 cycles (codes 8, scales 4, products and gathering 10, floats 3). Three are
- * vpermi2b, so that it comes to 17 (order_avx512.h). */
+ * Floor with one token: MXFP4 takes 22 operations for 256 weights, 11 cycles (codes 8, scales 4, products and gathering 8, floats 2). Three are
+ * vpermi2b, so that it comes to 15 (order_avx512.h). */
 #include "num/x86/block_avx512.h"
 
 /* The bytes of eight blocks in three registers, the last of which overlaps the second: what is not whole in two neighbouring ones is nowhere needed. */
@@ -38,24 +38,17 @@ MP_INLINE void gather_nibbles(__m512i to[2], const blocks8 *b, int block_bytes, 
     to[1] = _mm512_permutex2var_epi8(b->second, high, b->last);
 }
 
-/* The eight scales at the start of each block, per 16 elements. */
-MP_INLINE void set_scales(mp_super512 *out, const uint8_t *src, int block_bytes, mp_order order)
-{
-    out->scale = mp_twice8_512(mp_halves8_512(src, block_bytes), order);
-}
-
 /* Two halves' bytes as a word. */
 MP_INLINE int two_halves(int low, int high)
 {
     return (int)((uint32_t)(low | (low + 1) << 8 | high << 16) | (uint32_t)(high + 1) << 24);
 }
 
-/* The same in HALVES order, which has the scales of blocks l and 4 + l twice each in lane l; two: and behind them the halves that follow each, in order. */
+/* The eight halves that blocks begin with, in order; two: and behind them the halves that follow each. */
 MP_INLINE __m512i gather_halves(const blocks8 *b, int n, bool two)
 {
-    const __m512i at = _mm512_setr_epi32(two_halves(0, 0), two_halves(4 * n, 4 * n), two_halves(n, n), two_halves(5 * n, 5 * n), two_halves(2 * n, 2 * n),
-                                         two_halves(6 * n, 6 * n), two_halves(3 * n, 3 * n), two_halves(7 * n, 7 * n), two_halves(2, n + 2),
-                                         two_halves(2 * n + 2, 3 * n + 2), two_halves(4 * n + 2, 5 * n + 2), two_halves(6 * n + 2, 7 * n + 2), 0, 0, 0, 0);
+    const __m512i at = _mm512_setr_epi32(two_halves(0, n), two_halves(2 * n, 3 * n), two_halves(4 * n, 5 * n), two_halves(6 * n, 7 * n), two_halves(2, n + 2),
+                                         two_halves(2 * n + 2, 3 * n + 2), two_halves(4 * n + 2, 5 * n + 2), two_halves(6 * n + 2, 7 * n + 2), 0, 0, 0, 0, 0, 0, 0, 0);
     __m512i v = _mm512_permutex2var_epi8(b->first, at, b->second);
     if (7 * n + (two ? 4 : 2) > 128)
         v = _mm512_mask_permutexvar_epi8(v, _mm512_movepi8_mask(at), _mm512_sub_epi8(at, _mm512_set1_epi8((char)(8 * n - 64))), b->last);
@@ -64,15 +57,15 @@ MP_INLINE __m512i gather_halves(const blocks8 *b, int n, bool two)
 
 MP_INLINE void set_block_scales(mp_super512 *out, const blocks8 *b, int block_bytes)
 {
-    out->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(gather_halves(b, block_bytes, false)));
+    out->scale.of_32 = _mm256_cvtph_ps(_mm512_castsi512_si128(gather_halves(b, block_bytes, false)));
 }
 
 /* The same, and eight values m with x = d * q + m: the minimum is -m. */
 MP_INLINE void set_block_scales_mins(mp_super512 *out, const blocks8 *b, int block_bytes)
 {
     __m512i halves = gather_halves(b, block_bytes, true);
-    out->scale = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
-    out->min.of_32 = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_cvtph_ps(_mm512_extracti32x4_epi32(halves, 2)));
+    out->scale.of_32 = _mm256_cvtph_ps(_mm512_castsi512_si128(halves));
+    out->min.of_32 = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_cvtph_ps(_mm256_extracti128_si256(_mm512_castsi512_si256(halves), 1)));
 }
 
 /* Codes of the eight blocks. */
@@ -142,7 +135,11 @@ MP_INLINE void unpack_q5_1(mp_super512 *out, const uint8_t *src)
 
 MP_INLINE void unpack_q8_0(mp_super512 *out, const uint8_t *src)
 {
-    set_scales(out, src, 34, MP_PLAIN);
+    uint16_t d[8]; /* in PLAIN's order of blocks */
+    MP_UNROLL
+    for (int i = 0; i < 8; i++)
+        memcpy(&d[i], src + (i % 4 * 2 + i / 4) * 34, 2);
+    out->scale.of_32 = _mm256_cvtph_ps(_mm_setr_epi16((short)d[0], (short)d[1], (short)d[2], (short)d[3], (short)d[4], (short)d[5], (short)d[6], (short)d[7]));
     MP_UNROLL
     for (int c = 0; c < 4; c++) {
         const uint8_t *p = src + 2 * c * 34 + 2;
@@ -158,32 +155,32 @@ MP_INLINE void unpack_iq4_nl(mp_super512 *out, const uint8_t *src)
     look_up(out, &b, 18, 2, mp_iq4_values_512());
 }
 
-/* The eight powers 2^(e - 128) in HALVES order. A byte e shifted to a float's exponent is 2^(e - 127), but 0 instead of the subnormal 2^-127, and
- * infinity instead of NaN. */
-MP_INLINE __m512 powers_of_two(const blocks8 *b)
+/* The eight powers 2^(e - 128). A byte e shifted to a float's exponent is 2^(e - 127), but 0 instead of the subnormal 2^-127, and infinity instead
+ * of NaN. */
+MP_INLINE __m256 powers_of_two(const blocks8 *b)
 {
-    const __m512i at = _mm512_slli_epi32(_mm512_setr_epi32(0, 0, 68, 68, 17, 17, 85, 85, 34, 34, 102, 102, 51, 51, 119, 119), 24);
-    const __m512i how = _mm512_set1_epi32(1 << 4 * 3 | 3 << 4 * 5 | 1 << 4 * 7); /* zero: the first operand, infinity: NaN, one and others: stay */
-    __m512i bits = _mm512_srli_epi32(_mm512_maskz_permutex2var_epi8(0x8888888888888888, b->first, at, b->second), 1);
-    __m512 power = _mm512_fixupimm_ps(_mm512_set1_ps(0x1p-127f), _mm512_castsi512_ps(bits), how, 0);
-    return _mm512_mul_ps(power, _mm512_set1_ps(0.5f));
+    const __m512i at = _mm512_slli_epi32(_mm512_setr_epi32(0, 17, 34, 51, 68, 85, 102, 119, 0, 0, 0, 0, 0, 0, 0, 0), 24);
+    const __m256i how = _mm256_set1_epi32(1 << 4 * 3 | 3 << 4 * 5 | 1 << 4 * 7); /* zero: the first operand, infinity: NaN, one and others: stay */
+    __m256i bits = _mm512_castsi512_si256(_mm512_maskz_permutex2var_epi8(0x88888888, b->first, at, b->second));
+    __m256 power = _mm256_fixupimm_ps(_mm256_set1_ps(0x1p-127f), _mm256_castsi256_ps(_mm256_srli_epi32(bits, 1)), how, 0);
+    return _mm256_mul_ps(power, _mm256_set1_ps(0.5f));
 }
 
 MP_INLINE void unpack_mxfp4(mp_super512 *out, const uint8_t *src)
 {
     const __m512i doubled = _mm512_broadcast_i32x4(_mm_setr_epi8(16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4));
     const blocks8 b = load_blocks(src, 17);
-    out->scale = powers_of_two(&b);
+    out->scale.of_32 = powers_of_two(&b);
     look_up(out, &b, 17, 1, doubled);
 }
 
-static const mp_type512 q4_0 = { unpack_q4_0, 32, 8 * 18, 15, 8, MP_MIN_NONE, MP_HALVES, 0 };
-static const mp_type512 q4_1 = { unpack_q4_1, 32, 8 * 20, 15, 0, MP_MIN_32, MP_HALVES, 0 };
-static const mp_type512 q5_0 = { unpack_q5_0, 32, 8 * 22, 31, 16, MP_MIN_NONE, MP_HALVES, 0 };
-static const mp_type512 q5_1 = { unpack_q5_1, 32, 8 * 24, 31, 0, MP_MIN_32, MP_HALVES, 0 };
-static const mp_type512 q8_0 = { unpack_q8_0, 32, 8 * 34, 255, 128, MP_MIN_NONE, MP_PLAIN, 0 };
-static const mp_type512 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, 255, 128, MP_MIN_NONE, MP_HALVES, 0 };
-static const mp_type512 mxfp4 = { unpack_mxfp4, 32, 8 * 17, 28, 16, MP_MIN_NONE, MP_HALVES, 127 };
+static const mp_type512 q4_0 = { unpack_q4_0, 32, 8 * 18, 32, 15, 8, MP_MIN_NONE, MP_HALVES, 0 };
+static const mp_type512 q4_1 = { unpack_q4_1, 32, 8 * 20, 32, 15, 0, MP_MIN_32, MP_HALVES, 0 };
+static const mp_type512 q5_0 = { unpack_q5_0, 32, 8 * 22, 32, 31, 16, MP_MIN_NONE, MP_HALVES, 0 };
+static const mp_type512 q5_1 = { unpack_q5_1, 32, 8 * 24, 32, 31, 0, MP_MIN_32, MP_HALVES, 0 };
+static const mp_type512 q8_0 = { unpack_q8_0, 32, 8 * 34, 32, 255, 128, MP_MIN_NONE, MP_PLAIN, 0 };
+static const mp_type512 iq4_nl = { unpack_iq4_nl, 32, 8 * 18, 32, 255, 128, MP_MIN_NONE, MP_HALVES, 0 };
+static const mp_type512 mxfp4 = { unpack_mxfp4, 32, 8 * 17, 32, 28, 16, MP_MIN_NONE, MP_HALVES, 127 };
 
 MP_KERNELS_512(q4_0, q4_0)
 MP_KERNELS_512(q4_1, q4_1)

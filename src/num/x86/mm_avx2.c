@@ -1,24 +1,26 @@
 /* Products of quantized rows: for few tokens as the rows lie in memory, for more from a panel of turned codes.
  *
- * One token (decode), and up to 4: one row after the other; see block_avx2.h. Floor: the rows' bytes, or what unpacking takes.
+ * One token (decode), and up to 4: one row after the other; see block_avx2.h and tile_avx2.h. Floor: the rows' bytes, or what unpacking takes.
  *
  * More tokens (prefill): 16 rows are unpacked into a panel, 8 super-blocks of each at a time, and every tile of 2 rows x 3 tokens takes its codes and
  * activations from there. Floor, for 256 products: multiplications of any kind take two of the four 256-bit ports (Zen 4: 2 a cycle, additions 4).
  *
- *     codes to 31    8 vpmaddubsw, 2 vpmaddwd, 4 float (MIN_32: 5, MIN_16: 8)      7 cycles (7.5, 9)
- *     codes to 63    8, 4, 4                                                       8
- *     wide           16 vpmaddwd of 16-bit codes, 4 float                          10
+ *     codes to 15    8 vpmaddubsw, 1 vpmaddwd, 2 float (MIN_32: 3)                 5.5 cycles (6)
+ *         sub = 16   8, 2, 3 (MIN_16: 5)                                           6.5 (7.5)
+ *     codes to 31    8, 2, 2 (MIN_32: 3)                                           6 (6.5)
+ *     codes to 63    8, 4, 3 (sub = 16)                                            7.5
+ *     wide           16 vpmaddwd of 16-bit codes, 2 float                          9
  *
  *   scratch   the token (one), or panel [16 rows][8 super-blocks] 80 KiB | lanes [144 tokens][16 rows] of 32 bytes, 72 KiB
  */
 #include <assert.h>
 
-#include "num/x86/block_avx2.h"
+#include "num/x86/tile_avx2.h"
 
-enum { ROWS = MP_BLOCK_ROWS, TOKENS = 144, STRIP = 6, TILE_ROWS = 2, TILE_TOK = 3, PIECE = 8 /* super-blocks */, ENTRY_MOST = MP_CODES_WIDE + MP_PANEL_MORE };
+enum { ROWS = MP_BLOCK_ROWS, TOKENS = 144, STRIP = 6, TILE_ROWS = MP_TILE_ROWS, TILE_TOK = 3, PIECE = 8 /* super-blocks */ };
 
 typedef struct panel {
-    __m256i w[ROWS * PIECE * ENTRY_MOST]; /* as many of each row as its type needs */
+    __m256i w[ROWS * PIECE * sizeof(mp_wide256) / sizeof(__m256i)]; /* as many of each row as its type needs */
     __m256  lanes[TOKENS][ROWS];
 } panel;
 
@@ -63,147 +65,81 @@ typedef struct strip {
     mp_ahead     ahead;
 } strip;
 
+/* Vectors of codes of a super-block in the panel, and of all of it. */
+MP_INLINE int codes_of(int most)
+{
+    return mp_is_wide_256(most) ? 16 : 8;
+}
+
 MP_INLINE int entry_of(int most)
 {
-    return (mp_is_wide_256(most) ? MP_CODES_WIDE : MP_CODES) + MP_PANEL_MORE;
+    return codes_of(most) + (int)(sizeof(mp_scales256) / sizeof(__m256i));
 }
 
-typedef struct sums {
-    __m256i v[TILE_TOK][TILE_ROWS];
-} sums;
-
-MP_INLINE __m256i codes_at(const mp_q8 *x, int h, int k)
+/* mp_turned_256 of codes of 16 bits: even bytes of the activations are shifted up, odd ones are there, which makes the sums 256 times as large. */
+MP_INLINE mp_turned256 wide_sums(const mp_tile256 *m)
 {
-    return _mm256_loadu_si256((const __m256i *)(const void *)(x->q + 64 * k + 32 * h));
-}
-
-/* Without the barrier the compiler reads an operand of several products anew for each. */
-MP_INLINE __m256i held(__m256i v)
-{
-    __asm__("" : "+x"(v));
-    return v;
-}
-
-/* Words [from, to) of half h: sums of pairs, in 16 bits. */
-MP_INLINE sums pairs(const __m256i *const *w, const mp_q8 *const *x, int h, int from, int to, int tok)
-{
-    sums s;
+    mp_turned256 s;
     MP_UNROLL
-    for (int k = from; k < to; k++) {
+    for (int k = 0; k < 16; k++) {
         __m256i q[TILE_ROWS];
         MP_UNROLL
         for (int r = 0; r < TILE_ROWS; r++)
-            q[r] = held(w[r][4 * h + k]);
+            q[r] = mp_held_256(m->w[r][k]);
         MP_UNROLL
-        for (int t = 0; t < tok; t++) {
-            __m256i a = held(codes_at(x[t], h, k));
+        for (int t = 0; t < m->tok; t++) {
+            __m256i a = mp_codes_256(m->x[t], k / 2);
+            a = mp_held_256(k & 1 ? _mm256_and_si256(a, _mm256_set1_epi16((short)0xff00)) : _mm256_slli_epi16(a, 8));
             MP_UNROLL
             for (int r = 0; r < TILE_ROWS; r++) {
-                __m256i p = _mm256_maddubs_epi16(q[r], a);
-                s.v[t][r] = k == from ? p : held(_mm256_add_epi16(s.v[t][r], p));
+                __m256i v = _mm256_madd_epi16(q[r], a);
+                s.v[t][r][0] = k == 0 ? v : mp_held_256(_mm256_add_epi32(s.v[t][r][0], v));
             }
         }
     }
-    return s;
-}
-
-/* 256 times the sums of half h, of codes of 16 bits: even bytes of the activations are shifted up, odd ones are there. */
-MP_INLINE sums wide_sums(const __m256i *const *w, const mp_q8 *const *x, int h, int tok)
-{
-    sums s;
     MP_UNROLL
-    for (int k = 0; k < 8; k++) {
-        __m256i q[TILE_ROWS];
+    for (int t = 0; t < m->tok; t++)
         MP_UNROLL
         for (int r = 0; r < TILE_ROWS; r++)
-            q[r] = held(w[r][8 * h + k]);
-        MP_UNROLL
-        for (int t = 0; t < tok; t++) {
-            __m256i a = codes_at(x[t], h, k / 2);
-            a = held(k & 1 ? _mm256_and_si256(a, _mm256_set1_epi16((short)0xff00)) : _mm256_slli_epi16(a, 8));
-            MP_UNROLL
-            for (int r = 0; r < TILE_ROWS; r++) {
-                __m256i p = _mm256_madd_epi16(q[r], a);
-                s.v[t][r] = k == 0 ? p : held(_mm256_add_epi32(s.v[t][r], p));
-            }
-        }
-    }
+            s.v[t][r][0] = _mm256_srai_epi32(s.v[t][r][0], 8);
     return s;
 }
 
-/* The groups' sums of half h. */
-MP_INLINE sums group_sums(const mp_mm256 *how, const __m256i *const *w, const mp_q8 *const *x, int h, int tok)
+/* Adds one super-block. */
+MP_INLINE void step(__m256 acc[TILE_TOK][TILE_ROWS], const mp_kind256 *kind, const mp_tile256 *m)
 {
-    const __m256i one = _mm256_set1_epi16(1);
-    const int step = how->most > 31 ? 2 : 4;
-    sums s;
-    if (mp_is_wide_256(how->most))
-        return wide_sums(w, x, h, tok);
+    mp_turned256 s = mp_is_wide_256(kind->most) ? wide_sums(m) : mp_turned_256(*kind, m);
     MP_UNROLL
-    for (int k = 0; k < 4; k += step) {
-        sums p = pairs(w, x, h, k, k + step, tok);
+    for (int t = 0; t < m->tok; t++)
         MP_UNROLL
-        for (int t = 0; t < tok; t++)
-            MP_UNROLL
-            for (int r = 0; r < TILE_ROWS; r++) {
-                __m256i v = _mm256_madd_epi16(p.v[t][r], one);
-                s.v[t][r] = k == 0 ? v : _mm256_add_epi32(s.v[t][r], v);
-            }
-    }
-    return s;
-}
-
-/* Adds one super-block of 2 rows and `tok` tokens: the order of block_avx2.h. */
-MP_INLINE void step(__m256 acc[TILE_TOK][TILE_ROWS], const mp_mm256 *how, const __m256i *const *w, const mp_q8 *const *x, int tok)
-{
-    const int codes = entry_of(how->most) - MP_PANEL_MORE;
-    MP_UNROLL
-    for (int h = 0; h < 2; h++) {
-        sums s = group_sums(how, w, x, h, tok);
-        MP_UNROLL
-        for (int t = 0; t < tok; t++) {
-            __m256i bias = how->bias ? mp_bias_256(x[t], h, how->bias) : _mm256_setzero_si256();
-            MP_UNROLL
-            for (int r = 0; r < TILE_ROWS; r++) {
-                __m256i sum = how->bias ? _mm256_add_epi32(s.v[t][r], bias) : s.v[t][r];
-                acc[t][r] = mp_add_256(acc[t][r], sum, _mm256_castsi256_ps(w[r][codes + h]), x[t], h);
-            }
-        }
-    }
-    MP_UNROLL
-    for (int t = 0; t < tok; t++)
-        MP_UNROLL
-        for (int r = 0; r < TILE_ROWS; r++) {
-            const __m256 min[2] = { _mm256_castsi256_ps(w[r][codes + 2]), _mm256_castsi256_ps(w[r][codes + 3]) };
-            acc[t][r] = mp_off_256(acc[t][r], how->min, min, x[t]);
-        }
+        for (int r = 0; r < TILE_ROWS; r++)
+            acc[t][r] = mp_add_256(acc[t][r], *kind, s.v[t][r], (const mp_scales256 *)(m->w[r] + codes_of(kind->most)), m->x[t]);
 }
 
 /* Lanes of 2 rows and `tok` tokens: adds the products of a strip's super-blocks. */
-MP_INLINE void tile(__m256 *lanes, const mp_mm256 *how, const __m256i *from, const strip *s, int first, int tok)
+MP_INLINE void tile(__m256 *lanes, const mp_kind256 *kind, const __m256i *from, const strip *s, int first, int tok)
 {
-    const int entry = entry_of(how->most);
+    const int entry = entry_of(kind->most);
     __m256 acc[TILE_TOK][TILE_ROWS];
-    const __m256i *w[TILE_ROWS];
-    const mp_q8 *x[TILE_TOK];
+    mp_tile256 m = { .rows = TILE_ROWS, .tok = tok };
     MP_UNROLL
     for (int r = 0; r < TILE_ROWS; r++)
-        w[r] = from + r * PIECE * entry;
+        m.w[r] = from + r * PIECE * entry;
     MP_UNROLL
     for (int t = 0; t < tok; t++) {
-        x[t] = s->x[first + t];
+        m.x[t] = s->x[first + t];
         MP_UNROLL
         for (int r = 0; r < TILE_ROWS; r++)
             acc[t][r] = s->fresh ? _mm256_setzero_ps() : lanes[t * ROWS + r];
     }
     for (int i = 0; i < s->supers; i++) {
-        step(acc, how, w, x, tok);
+        step(acc, kind, &m);
         MP_UNROLL
         for (int r = 0; r < TILE_ROWS; r++)
-            w[r] += entry;
+            m.w[r] += entry;
         MP_UNROLL
         for (int t = 0; t < tok; t++)
-            x[t]++;
+            m.x[t]++;
     }
     MP_UNROLL
     for (int t = 0; t < tok; t++)
@@ -212,43 +148,42 @@ MP_INLINE void tile(__m256 *lanes, const mp_mm256 *how, const __m256i *from, con
             lanes[t * ROWS + r] = acc[t][r];
 }
 
-MP_INLINE void tiles(panel *p, const mp_mm256 *how, const strip *s)
+MP_INLINE void tiles(panel *p, const mp_kind256 *kind, const strip *s)
 {
     for (int r = 0; r < s->rows; r += TILE_ROWS) {
-        const __m256i *w = p->w + r * PIECE * entry_of(how->most);
+        const __m256i *w = p->w + r * PIECE * entry_of(kind->most);
         mp_ahead_ask(&s->ahead, r, s->t / STRIP);
         for (int t = 0, n; t < s->tok; t += n) {
             __m256 *lanes = &p->lanes[s->t + t][r];
             n = s->tok - t == 4 ? 2 : mp_least(s->tok - t, TILE_TOK);
             switch (n) {
-            case 1: tile(lanes, how, w, s, t, 1); break;
-            case 2: tile(lanes, how, w, s, t, 2); break;
-            default: tile(lanes, how, w, s, t, 3); break;
+            case 1: tile(lanes, kind, w, s, t, 1); break;
+            case 2: tile(lanes, kind, w, s, t, 2); break;
+            default: tile(lanes, kind, w, s, t, 3); break;
             }
         }
     }
 }
 
-/* Compiled for each kind of codes. */
-static void multiply(panel *p, const mp_mm256 *how, const strip *s)
+/* Compiled for each kind of codes; types with smaller ones take the next larger kind. */
+static void multiply(panel *p, const mp_kind256 *kind, const strip *s)
 {
-#define KIND(m, b, k) tiles(p, &(const mp_mm256){ .most = m, .bias = b, .min = k }, s)
-    if (mp_is_wide_256(how->most))
-        KIND(128, 0, MP_MIN_NONE);
-    else if (how->most > 31)
-        KIND(63, 32, MP_MIN_NONE);
-    else if (how->min == MP_MIN_32)
-        KIND(31, 0, MP_MIN_32);
-    else if (how->min == MP_MIN_16)
-        KIND(31, 0, MP_MIN_16);
-    else
-        switch (how->bias) {
-        case 1: KIND(31, 1, MP_MIN_NONE); break;
-        case 4: KIND(31, 4, MP_MIN_NONE); break;
-        case 8: KIND(31, 8, MP_MIN_NONE); break;
-        default: KIND(31, 16, MP_MIN_NONE); break;
-        }
+#define KIND(width, m, b, k)                                                              \
+    if (kind->sub == width && kind->most <= m && kind->bias == b && kind->min == k) {     \
+        tiles(p, &(const mp_kind256){ .sub = width, .most = m, .bias = b, .min = k }, s); \
+        return;                                                                           \
+    }
+    KIND(32, 15, 0, MP_MIN_32)
+    KIND(32, 15, 8, MP_MIN_NONE)
+    KIND(32, 15, 1, MP_MIN_NONE)
+    KIND(32, 31, 0, MP_MIN_32)
+    KIND(32, 31, 16, MP_MIN_NONE)
+    KIND(32, 128, 0, MP_MIN_NONE)
+    KIND(16, 15, 0, MP_MIN_16)
+    KIND(16, 15, 4, MP_MIN_NONE)
+    KIND(16, 63, 32, MP_MIN_NONE)
 #undef KIND
+    assert(!"a kind of codes that no tile is compiled for");
 }
 
 static void store_rows(const mp_mm *m, int64_t t, int64_t r, const __m256 *lanes)
@@ -268,12 +203,12 @@ static void block(const mp_mm *m, const mp_mm256 *how, int64_t r, int64_t first,
         strip s = { .rows = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS, .supers = mp_least(mp_supers(m->n) - at, PIECE), .fresh = at == 0 };
         s.ahead = mp_ahead_of(m, r, (size_t)(at + PIECE) * how->bytes, PIECE * how->bytes, (tok + STRIP - 1) / STRIP);
         for (int i = 0; i < s.rows; i++)
-            how->panel(p->w + i * PIECE * entry_of(how->most), mp_mm_row(m, r + mp_least(i, rows - 1)) + at * how->bytes, mp_least(m->n - at * MP_SUPER, PIECE * MP_SUPER));
+            how->panel(p->w + i * PIECE * entry_of(how->kind.most), mp_mm_row(m, r + mp_least(i, rows - 1)) + at * how->bytes, mp_least(m->n - at * MP_SUPER, PIECE * MP_SUPER));
         for (s.t = 0; s.t < tok; s.t += STRIP) {
             s.tok = mp_least(tok - s.t, STRIP);
             for (int i = 0; i < s.tok; i++)
                 s.x[i] = (const mp_q8 *)mp_mm_x(m, first + s.t + i) + at;
-            multiply(p, how, &s);
+            multiply(p, &how->kind, &s);
             for (int i = 0; i < s.tok && at + PIECE >= mp_supers(m->n); i++) /* now, while others are computed: stores to many places take their time */
                 store_rows(m, first + s.t + i, r, p->lanes[s.t + i]);
         }

@@ -20,9 +20,9 @@ MP_INLINE float mp_half_512(const uint8_t *p)
 }
 
 /* A quarter of it in all lanes. */
-MP_INLINE __m512 mp_quarter_half_512(const uint8_t *p)
+MP_INLINE __m256 mp_quarter_half_512(const uint8_t *p)
 {
-    return _mm512_permutexvar_ps(_mm512_setzero_si512(), _mm512_castps128_ps512(_mm_set_ss(mp_half_512(p) * 0.25f)));
+    return _mm256_set1_ps(mp_half_512(p) * 0.25f);
 }
 
 MP_INLINE uint32_t mp_word_512(const uint8_t *p)
@@ -30,16 +30,6 @@ MP_INLINE uint32_t mp_word_512(const uint8_t *p)
     uint32_t u;
     memcpy(&u, p, 4);
     return u;
-}
-
-/* The halves at the start of eight blocks that are `stride` bytes apart. */
-MP_INLINE __m256 mp_halves8_512(const uint8_t *p, int stride)
-{
-    uint16_t h[8];
-    MP_UNROLL
-    for (int b = 0; b < 8; b++)
-        memcpy(&h[b], p + b * stride, 2);
-    return _mm256_cvtph_ps(_mm_setr_epi16((short)h[0], (short)h[1], (short)h[2], (short)h[3], (short)h[4], (short)h[5], (short)h[6], (short)h[7]));
 }
 
 MP_INLINE __m128i mp_load16_512(const uint8_t *p)
@@ -87,12 +77,6 @@ MP_INLINE void mp_look_up_512(__m512i q[2], __m512i bytes, __m512i values)
     q[1] = _mm512_permutexvar_epi8(_mm512_srli_epi16(bytes, 4), values);
 }
 
-/* 8 floats, one per 32 elements, to the places of their groups. */
-MP_INLINE __m512 mp_twice8_512(__m256 v, mp_order order)
-{
-    return _mm512_permutexvar_ps(_mm512_srli_epi32(mp_groups_512(order), 1), _mm512_castps256_ps512(v));
-}
-
 /* The four halves at p as floats. The barrier leaves them in memory: broadcasting from there is part of a load, from a register it takes a shuffle. */
 typedef struct mp_halves4_512 {
     float at[4];
@@ -104,9 +88,9 @@ MP_INLINE void mp_halves4_at_512(mp_halves4_512 *out, const uint8_t *p)
     __asm__("" : "+m"(*out));
 }
 
-/* 16 bytes, one per group, to the groups' places in PLAIN order. */
-MP_INLINE __m128i mp_lanes16_512(__m128i v)
+/* QUARTERS: the group at each place. */
+MP_INLINE __m512i mp_quarters_places_512(void)
 {
-    return _mm_shuffle_epi8(v, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    return _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
 }
 #endif

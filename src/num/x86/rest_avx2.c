@@ -11,7 +11,7 @@ MP_INLINE void unpack_iq4_xs(mp_super256 *out, const uint8_t *src)
     low = _mm256_and_si256(low, _mm256_set1_epi32(15));
     high = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4);
     __m256i scale = _mm256_sub_epi32(_mm256_or_si256(low, high), _mm256_set1_epi32(32));
-    out->scale[0] = _mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(mp_half_256(src)));
+    out->s.scale[0] = _mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(mp_half_256(src)));
     MP_UNROLL
     for (int b = 0; b < 8; b++)
         out->q[b] = _mm256_shuffle_epi8(values, mp_nibbles_256(mp_load16_256(src + 8 + 16 * b)));
@@ -19,10 +19,10 @@ MP_INLINE void unpack_iq4_xs(mp_super256 *out, const uint8_t *src)
 
 MP_INLINE void unpack_tq2_0(mp_super256 *out, const uint8_t *src)
 {
-    out->scale[0] = _mm256_set1_ps(mp_half_256(src + 64));
+    out->s.scale[0] = _mm256_set1_ps(mp_half_256(src + 64));
     MP_UNROLL
     for (int b = 0; b < 8; b++)
-        out->q[b] = mp_bits_256(mp_load32_256(src + 32 * (b / 4)), 2 * (b % 4), 2);
+        out->q[b] = mp_bits_256(mp_load32_256(src + 32 * (b / 4)), 2 * (b % 4), 2, 0);
 }
 
 /* The first digit of every byte after multiplying by a power of three. `power` has it in both bytes of each 16-bit lane. As
@@ -43,7 +43,7 @@ MP_INLINE void unpack_tq1_0(mp_super256 *out, const uint8_t *src)
     __m256i rows = mp_load32_256(src);
     __m128i row = mp_load16_256(src + 32), last = _mm_set1_epi32((int)mp_word_256(src + 48));
     __m256i row2 = _mm256_broadcastsi128_si256(row);
-    out->scale[0] = _mm256_set1_ps(mp_half_256(src + 52));
+    out->s.scale[0] = _mm256_set1_ps(mp_half_256(src + 52));
     out->q[0] = digits(rows, _mm256_set1_epi16(1));
     out->q[1] = digits(rows, _mm256_set1_epi16(3));
     out->q[2] = digits(rows, _mm256_set1_epi16(9));
@@ -54,9 +54,9 @@ MP_INLINE void unpack_tq1_0(mp_super256 *out, const uint8_t *src)
     out->q[7] = digits(_mm256_set_m128i(last, row), _mm256_set_m128i(_mm_setr_epi16(1, 1, 3, 3, 9, 9, 27, 27), _mm_set1_epi16(81)));
 }
 
-static const mp_type256 iq4_xs = { unpack_iq4_xs, 256, 136, 32, 128, 0, MP_MIN_NONE };
-static const mp_type256 tq1_0 = { unpack_tq1_0, 256, 54, 32, 2, 1, MP_MIN_NONE };
-static const mp_type256 tq2_0 = { unpack_tq2_0, 256, 66, 32, 3, 1, MP_MIN_NONE };
+static const mp_type256 iq4_xs = { unpack_iq4_xs, 256, 136, { 32, 128, 0, MP_MIN_NONE } };
+static const mp_type256 tq1_0 = { unpack_tq1_0, 256, 54, { 32, 2, 1, MP_MIN_NONE } };
+static const mp_type256 tq2_0 = { unpack_tq2_0, 256, 66, { 32, 3, 1, MP_MIN_NONE } };
 
 MP_KERNELS_256(iq4_xs, iq4_xs)
 MP_KERNELS_256(tq1_0, tq1_0)

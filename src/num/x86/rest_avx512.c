@@ -1,7 +1,7 @@
 /* Unpackers of IQ4_XS and of the ternary types; the layouts are pictured in num/ref/iq4.c and ternary.c.
  *
- * Floor with one token: TQ2_0 takes 19 operations for 256 weights, 9.5 cycles (codes 5, scale 1, products and gathering 10, floats 3), TQ1_0 30, four
- * of them vpermi2b: 16. */
+ * Floor with one token: TQ2_0 takes 20 operations for 256 weights, 10 cycles (codes 5, scale 1, products and gathering 10, floats 4), TQ1_0 32, four
+ * of them vpermi2b: 17. */
 #include "num/x86/block_avx512.h"
 
 MP_INLINE void unpack_iq4_xs(mp_super512 *out, const uint8_t *src)
@@ -13,14 +13,14 @@ MP_INLINE void unpack_iq4_xs(mp_super512 *out, const uint8_t *src)
     low = _mm256_and_si256(low, _mm256_set1_epi32(15));
     high = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4);
     __m256i scale = _mm256_sub_epi32(_mm256_or_si256(low, high), _mm256_set1_epi32(32));
-    out->scale = mp_twice8_512(_mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(mp_half_512(src))), MP_HALVES);
+    out->scale.of_32 = _mm256_mul_ps(_mm256_cvtepi32_ps(scale), _mm256_set1_ps(mp_half_512(src)));
     mp_look_up_512(out->q, mp_load64_512(src + 8), values);
     mp_look_up_512(out->q + 2, mp_load64_512(src + 72), values);
 }
 
 MP_INLINE void unpack_tq2_0(mp_super512 *out, const uint8_t *src)
 {
-    out->scale = mp_quarter_half_512(src + 64);
+    out->scale.of_32 = mp_quarter_half_512(src + 64);
     mp_two_bits_512(out->q, src);
 }
 
@@ -50,16 +50,16 @@ MP_INLINE void unpack_tq1_0(mp_super512 *out, const uint8_t *src)
     __mmask64 large = _mm512_movepi8_mask(v);
     __m512i fifth = look_up_256(fifth_digit, v, large);
     __m512i bytes = _mm512_srlv_epi32(look_up_256(four_digits, v, large), apart), upper = _mm512_srli_epi16(bytes, 4);
-    out->scale = mp_quarter_half_512(src + 52);
+    out->scale.of_32 = mp_quarter_half_512(src + 52);
     out->q[0] = _mm512_and_si512(bytes, low);
     out->q[1] = _mm512_and_si512(_mm512_mask_shuffle_i64x2(bytes, 0xc0, fifth, fifth, 0x00), high);
     out->q[2] = _mm512_and_si512(_mm512_mask_shuffle_i64x2(upper, 0xc0, fifth, fifth, 0x55), low);
     out->q[3] = _mm512_and_si512(_mm512_mask_shuffle_i64x2(upper, 0xc0, fifth, fifth, 0xaa), high);
 }
 
-static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 255, 128, MP_MIN_NONE, MP_HALVES, 0 };
-static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 2, 1, MP_MIN_NONE, MP_TERNARY, 0 };
-static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 3, 1, MP_MIN_NONE, MP_QUARTERS, 0 };
+static const mp_type512 iq4_xs = { unpack_iq4_xs, 256, 136, 32, 255, 128, MP_MIN_NONE, MP_HALVES, 0 };
+static const mp_type512 tq1_0 = { unpack_tq1_0, 256, 54, 32, 2, 1, MP_MIN_NONE, MP_TERNARY, 0 };
+static const mp_type512 tq2_0 = { unpack_tq2_0, 256, 66, 32, 3, 1, MP_MIN_NONE, MP_QUARTERS, 0 };
 
 MP_KERNELS_512(iq4_xs, iq4_xs)
 MP_KERNELS_512(tq1_0, tq1_0)

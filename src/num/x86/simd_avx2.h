@@ -63,33 +63,37 @@ MP_INLINE __m256 mp_folds_256(const __m256 *v)
     return _mm256_permutevar8x32_ps(sum, _mm256_setr_epi32(0, 2, 1, 3, 4, 6, 5, 7));
 }
 
-/* Transposes the 4 x 4 words of each 128-bit lane. */
-MP_INLINE void mp_turn_256(__m256i q[4])
+/* Transposes the 8 x 8 words: within the 128-bit lanes of four, then between fours. */
+MP_INLINE void mp_turn_256(__m256i q[8])
 {
-    __m256i a = _mm256_unpacklo_epi32(q[0], q[1]), b = _mm256_unpackhi_epi32(q[0], q[1]);
-    __m256i c = _mm256_unpacklo_epi32(q[2], q[3]), d = _mm256_unpackhi_epi32(q[2], q[3]);
-    q[0] = _mm256_unpacklo_epi64(a, c);
-    q[1] = _mm256_unpackhi_epi64(a, c);
-    q[2] = _mm256_unpacklo_epi64(b, d);
-    q[3] = _mm256_unpackhi_epi64(b, d);
+    MP_UNROLL
+    for (int i = 0; i < 8; i += 4) {
+        __m256i a = _mm256_unpacklo_epi32(q[i], q[i + 1]), b = _mm256_unpackhi_epi32(q[i], q[i + 1]);
+        __m256i c = _mm256_unpacklo_epi32(q[i + 2], q[i + 3]), d = _mm256_unpackhi_epi32(q[i + 2], q[i + 3]);
+        q[i] = _mm256_unpacklo_epi64(a, c);
+        q[i + 1] = _mm256_unpackhi_epi64(a, c);
+        q[i + 2] = _mm256_unpacklo_epi64(b, d);
+        q[i + 3] = _mm256_unpackhi_epi64(b, d);
+    }
+    MP_UNROLL
+    for (int i = 0; i < 4; i++) {
+        __m256i low = q[i], high = q[4 + i];
+        q[i] = _mm256_inserti128_si256(low, _mm256_castsi256_si128(high), 1);
+        q[4 + i] = _mm256_permute2x128_si256(low, high, 0x31);
+    }
 }
 
 /* Turns the 256 codes of a super-block (kern.h); twice is back. */
 MP_INLINE void mp_turn_codes_256(int8_t *to, const int8_t *from)
 {
-    __m256i q[2][4];
+    __m256i q[8];
     MP_UNROLL
-    for (int h = 0; h < 2; h++)
-        MP_UNROLL
-        for (int c = 0; c < 4; c++)
-            q[h][c] = _mm256_loadu_si256((const __m256i *)(const void *)(from + 64 * c + 32 * h));
+    for (int i = 0; i < 8; i++)
+        q[i] = _mm256_loadu_si256((const __m256i *)(const void *)(from + 32 * i));
+    mp_turn_256(q);
     MP_UNROLL
-    for (int h = 0; h < 2; h++) {
-        mp_turn_256(q[h]);
-        MP_UNROLL
-        for (int c = 0; c < 4; c++)
-            _mm256_storeu_si256((__m256i *)(void *)(to + 64 * c + 32 * h), q[h][c]);
-    }
+    for (int i = 0; i < 8; i++)
+        _mm256_storeu_si256((__m256i *)(void *)(to + 32 * i), q[i]);
 }
 
 /* mp_expf, lane by lane, the same bits (except which NaN). The order of max's operands lets NaN through. */

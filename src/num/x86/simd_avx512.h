@@ -47,6 +47,20 @@ MP_INLINE __m512 mp_fold16_512(const __m512 *v)
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), sum);
 }
 
+/* The sums of 8 lanes each of 16 rows, of which v[i] has two side by side: lane j with j + 4, then + 2, + 1. Element r is that of row r. */
+MP_INLINE __m512 mp_fold8_512(const __m512 v[8])
+{
+    __m512 half[4], quarter[2];
+    MP_UNROLL
+    for (int i = 0; i < 4; i++)
+        half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 4], 0x88), _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd));
+    MP_UNROLL
+    for (int i = 0; i < 2; i++)
+        quarter[i] = _mm512_add_ps(_mm512_shuffle_ps(half[i], half[i + 2], 0x44), _mm512_shuffle_ps(half[i], half[i + 2], 0xee));
+    __m512 sum = _mm512_add_ps(_mm512_shuffle_ps(quarter[0], quarter[1], 0x88), _mm512_shuffle_ps(quarter[0], quarter[1], 0xdd));
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7, 8, 12, 10, 14, 9, 13, 11, 15), sum);
+}
+
 /* Transposes the 4 x 4 words of each 128-bit lane. */
 MP_INLINE void mp_turn_512(__m512i q[4])
 {

@@ -28,12 +28,6 @@ MP_INLINE __m256i mp_load32_256(const uint8_t *p)
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
-/* 16 bytes, one per group, to the groups' lanes. */
-MP_INLINE __m128i mp_lanes16_256(__m128i v)
-{
-    return _mm_shuffle_epi8(v, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-}
-
 /* 8 bytes, unsigned or signed, times a factor. */
 MP_INLINE __m256 mp_bytes8_256(__m128i bytes, bool is_signed, float factor)
 {
@@ -41,17 +35,11 @@ MP_INLINE __m256 mp_bytes8_256(__m128i bytes, bool is_signed, float factor)
     return _mm256_mul_ps(_mm256_cvtepi32_ps(wide), _mm256_set1_ps(factor));
 }
 
-/* Bits [shift, shift + width) of every byte. */
-MP_INLINE __m256i mp_bits_256(__m256i bytes, int shift, int width)
+/* Bits [from, from + width) of every byte, at [to, to + width). */
+MP_INLINE __m256i mp_bits_256(__m256i bytes, int from, int width, int to)
 {
-    return _mm256_and_si256(_mm256_srli_epi16(bytes, shift), _mm256_set1_epi8((char)((1 << width) - 1)));
-}
-
-/* `value` in every byte whose bit `bit` is set, else 0. */
-MP_INLINE __m256i mp_where_bit_256(__m256i bytes, int bit, int value)
-{
-    const __m256i one = _mm256_set1_epi8((char)(1 << bit));
-    return _mm256_and_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, one), one), _mm256_set1_epi8((char)value));
+    bytes = from >= to ? _mm256_srli_epi16(bytes, from - to) : _mm256_slli_epi16(bytes, to - from);
+    return _mm256_and_si256(bytes, _mm256_set1_epi8((char)(((1 << width) - 1) << to)));
 }
 
 /* 16 bytes to 32 nibbles: the low ones, then the high ones. */

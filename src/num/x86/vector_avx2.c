@@ -103,40 +103,41 @@ MP_INLINE int sum_codes(__m128i q)
     return _mm_cvtsi128_si32(_mm_add_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
-/* The g-th group of a super-block; see num/ref/q8.c for the rules. Group 4c + l of d and a goes to place 4l + c. */
-static float quantize_16(mp_q8 *out, int g, const float *x)
+/* The b-th block of a super-block; see num/ref/q8.c for the rules. */
+static void quantize_32(mp_q8 *out, int b, const float *x)
 {
-    const int place = g % 4 * 4 + g / 4;
-    const __m256i abs = _mm256_set1_epi32(0x7fffffff);
-    __m256 v[2] = { _mm256_loadu_ps(x), _mm256_loadu_ps(x + 8) };
-    int most = fold_max(_mm256_max_epi32(_mm256_and_si256(_mm256_castps_si256(v[0]), abs), _mm256_and_si256(_mm256_castps_si256(v[1]), abs)));
+    __m256 v[4];
+    __m256i largest = _mm256_setzero_si256(), q[4];
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm256_loadu_ps(x + 8 * i);
+        largest = _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(v[i]), _mm256_set1_epi32(0x7fffffff)));
+    }
+    int most = fold_max(largest);
     float amax;
     memcpy(&amax, &most, 4);
     float inverse = 127.0f / amax;
     if (most >= 0x7f800000 || isinf(inverse)) {
-        memset(out->q + 16 * g, 0, MP_Q8_SCALE);
-        out->a[place] = 0;
-        out->d[place] = most >= 0x7f800000 ? NAN : 0.0f;
-        return out->d[place];
+        memset(out->q + 32 * b, 0, MP_Q8_BLOCK);
+        out->a[b] = out->a16[0][b] = out->a16[1][b] = 0;
+        out->d[b] = out->s[b] = most >= 0x7f800000 ? NAN : 0.0f;
+        return;
     }
-    __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(v[0], _mm256_set1_ps(inverse)));
-    __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(v[1], _mm256_set1_ps(inverse)));
+    for (int i = 0; i < 4; i++)
+        q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(v[i], _mm256_set1_ps(inverse)));
     /* The packs work within halves; the permutation puts groups of four back in order. */
-    __m256i pairs = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
-    __m128i codes = _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-    _mm_storeu_si128((__m128i *)(void *)(out->q + 16 * g), codes);
-    int sum = sum_codes(codes);
-    out->d[place] = amax / 127.0f;
-    out->a[place] = -128 * sum;
-    return out->d[place] * (float)sum;
+    __m256i codes = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    codes = _mm256_permutevar8x32_epi32(codes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    _mm256_storeu_si256((__m256i *)(void *)(out->q + 32 * b), codes);
+    int low = sum_codes(_mm256_castsi256_si128(codes)), high = sum_codes(_mm256_extracti128_si256(codes, 1));
+    out->d[b] = amax / 127.0f;
+    out->s[b] = out->d[b] * (float)(low + high);
+    out->a[b] = -128 * (low + high), out->a16[0][b] = -128 * low, out->a16[1][b] = -128 * high;
 }
 
 static void quantize_super(mp_q8 *q, const float *x)
 {
-    for (int b = 0; b < 8; b++) {
-        float low = quantize_16(q, 2 * b, x + 32 * b);
-        q->s[b] = low + quantize_16(q, 2 * b + 1, x + 32 * b + 16);
-    }
+    for (int b = 0; b < 8; b++)
+        quantize_32(q, b, x + 32 * b);
     memset(q->unused, 0, sizeof q->unused);
 }
 
@@ -168,6 +169,5 @@ void mp_avx2_init_vector(mp_kern *k)
     k->exp_sum = exp_sum;
     k->to_f16 = to_f16;
     k->quantize_q8 = quantize_q8;
-    k->q8_lanes = true;
     k->turn_q8 = turn_q8;
 }
