@@ -216,6 +216,40 @@ typedef struct moped_limits {
 /* options NULL: all defaults. Takes less than a second with these. Errors: MOPED_E_USAGE (instruction set), MOPED_E_FAILED (memory, threads). */
 MOPED_API moped_status moped_measure_limits(const moped_limits_options *options, moped_limits *out);
 
+/* ---- NVIDIA cards ---- */
+enum { /* what holds a card's clocks down, as bits; more than one may */
+    MOPED_THROTTLE_IDLE = 1 << 0,             /* nothing to do: no fault */
+    MOPED_THROTTLE_CLOCK_SETTING = 1 << 1,    /* somebody set them lower */
+    MOPED_THROTTLE_POWER = 1 << 2,            /* the power limit */
+    MOPED_THROTTLE_HARDWARE = 1 << 3,         /* halved at least, for heat, the power supply or too much power at once */
+    MOPED_THROTTLE_SYNC_BOOST = 1 << 4,       /* the slowest of a group of cards */
+    MOPED_THROTTLE_THERMAL = 1 << 5,          /* the temperature limit */
+    MOPED_THROTTLE_HARDWARE_THERMAL = 1 << 6, /* halved at least, for heat */
+    MOPED_THROTTLE_POWER_BRAKE = 1 << 7,      /* halved at least, for the power supply */
+    MOPED_THROTTLE_DISPLAY = 1 << 8,
+    MOPED_THROTTLE_OTHER = 1 << 9,            /* a reason newer than this library */
+};
+MOPED_API const char *moped_throttle_name(int bit); /* of 1 << bit: "idle" "clock setting" "power limit" ...; NULL past the end */
+
+typedef struct moped_gpu { /* one card, now. Doubles that are not known are NaN, bytes that are not known -1, text "" */
+    int      index;                        /* as nvidia-smi counts; CUDA may count otherwise: match by pci */
+    char     name[96], uuid[96], pci[24];  /* "NVIDIA H200"; "GPU-..."; "0000:3b:00.0", as in /sys/bus/pci/devices */
+    char     fault[96];                    /* why the card does not answer: then nothing else is known; "": it does */
+    int64_t  total_bytes, used_bytes, free_bytes;
+    int64_t  process_bytes;                /* of these used by this process; -1 also when the driver does not list it: it does not use the card, or is in a container */
+    double   temperature_c;                /* Celsius, of the chip */
+    double   power_w, power_limit_w;       /* of the card, on most the mean of the last second; the limit in force */
+    double   energy_j;                     /* joules since the driver was loaded: only differences mean something. Moves in steps, of 20 to 100 ms as others found; cards before Volta have none */
+    double   busy_percent, memory_busy_percent; /* share of the last 1/6 to 1 second in which it computed; in which its memory was read or written */
+    double   clock_mhz, max_clock_mhz, memory_clock_mhz; /* of its multiprocessors, now and at most; of its memory */
+    bool     throttle_known;
+    uint32_t throttle;                     /* MOPED_THROTTLE_* */
+} moped_gpu;
+/* Readings of the i-th card, from 0. For a look now and then, not for a fast loop: the driver's library is opened and started for each call, and is part of
+ * the process's memory while it lasts. What a card does not give is not known, which is no error. Errors: MOPED_E_USAGE: no such card, or
+ * no NVIDIA driver on this machine; MOPED_E_FAILED: there is a driver but it does not start. Threads: any. Source: NVML API reference, "Device Queries". */
+MOPED_API moped_status moped_gpu_read(int i, moped_gpu *out);
+
 /* ---- profiles: how often each expert was used, and which must stay in memory ---- */
 typedef struct moped_profile moped_profile;
 

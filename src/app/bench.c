@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/energy.h"
 #include "app/json.h"
 #include "app/plan_json.h"
 #include "app/profile.h"
@@ -95,10 +96,12 @@ static int by_time(const void *a, const void *b) {
 typedef struct running {
     moped_model   *model;
     moped_session *session;
+    app_energy    *energy;
     uint64_t       wall_ns; /* of all runs that counted */
 } running;
 
-/* Runs once to warm up (which is watched when that is asked for, by decode), then `repeats` times; *median is the sample in the middle (the lower one of two). */
+/* Runs once to warm up (which is watched when that is asked for, by decode), then `repeats` times; *median is the sample in the middle (the lower one of two).
+ * Energy is that of all of these together, since cards count in steps that one run may be shorter than; decode begins with the begin token, which counts. */
 static mp_err repeat(running *run, const app_bench_job *job, const int32_t *ids, watch *cold, sample *median) {
     moped_session *session = run->session;
     moped_model *model = run->model;
@@ -111,6 +114,7 @@ static mp_err repeat(running *run, const app_bench_job *job, const int32_t *ids,
         moped_result x;
         moped_expert_stats before, after;
         moped_model_experts(model, &before);
+        if (r == 0) app_energy_start(run->energy);
         e = generate(session, ids, decode ? 1 : job->n_prompt, decode ? job->n_gen + 1 : 1, r < 0 ? cold : NULL, &x);
         moped_model_experts(model, &after);
         if (r < 0) moped_model_reset_times(model);
@@ -118,6 +122,7 @@ static mp_err repeat(running *run, const app_bench_job *job, const int32_t *ids,
         run->wall_ns += decode ? x.decode_ns : x.prefill_ns;
         samples[r] = (sample){decode ? x.decode_ns : x.prefill_ns, x.expert_accesses, x.expert_hits, x.disk_bytes, after.bound_bytes - before.bound_bytes};
     }
+    app_energy_stop(run->energy, decode ? MOPED_PHASE_DECODE : MOPED_PHASE_PREFILL, (double)job->repeats * (decode ? job->n_gen + 1 : job->n_prompt));
     if (!e) {
         qsort(samples, (size_t)job->repeats, sizeof *samples, by_time);
         *median = samples[(job->repeats - 1) / 2];
@@ -215,11 +220,11 @@ static json_t *run_json(const app_bench_job *job, moped_model *model, const figu
     return o;
 }
 
-static mp_err measure(const app_bench_job *job, moped_model *model, figures *f) {
+static mp_err measure(const app_bench_job *job, moped_model *model, app_energy *energy, figures *f) {
     const moped_vocab *vocab = moped_model_vocab(model);
     int32_t bos = vocab ? moped_vocab_bos(vocab) : -1, first = bos >= 0 ? bos : 0;
     int32_t *ids = prompt_ids(job->n_prompt, moped_model_plan(model)->model.vocab);
-    running run = {.model = model};
+    running run = {.model = model, .energy = energy};
     mp_err e = ids ? moped_session_open(model, 0, &run.session) : mp_fail(MP_E_FAILED, "out of memory");
     watch cold = {.model = model, .most = cold_tokens(job), .all = job->n_gen};
     if (!e && job->n_gen > 0) e = repeat(&run, job, &first, &cold, &f->decode);
@@ -250,12 +255,12 @@ static mp_err put_profile(json_t *run, const app_bench_job *job, const figures *
     return e;
 }
 
-mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
+/* Everything but the energy's device. */
+static mp_err measure_all(const app_bench_job *job, app_ui *ui, app_energy *energy, json_t **out) {
     moped_model *model = NULL;
     app_bench_job here = *job; /* with the disk's rate as it is now */
     figures f = {0};
     double before = 0, after = 0;
-    *out = NULL;
     mp_err e = measure_disk(job, &before);
     if (before > 0) here.options.disk_bps = before;
     job = &here;
@@ -268,13 +273,26 @@ mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
         app_put_text(*out, "error", mp_err_text());
         return MP_OK;
     }
-    if (!e) e = measure(job, model, &f);
+    if (!e) e = measure(job, model, energy, &f);
     if (!e) *out = run_json(job, model, &f);
     app_model_close(&model);
     if (!e && job->profile) e = put_profile(*out, job, &f);
     for (int i = 0; i < MOPED_PHASE_COUNT; i++) app_phase_deinit(&f.phases[i]);
     if (!e && before > 0) e = measure_disk(job, &after);
     if (!e && before > 0) app_put_real(*out, "disk_bps_after", after);
+    return e;
+}
+
+mp_err app_bench_measure(const app_bench_job *job, app_ui *ui, json_t **out) {
+    app_energy *energy = calloc(1, sizeof *energy);
+    *out = NULL;
+    if (!energy) return mp_fail(MP_E_FAILED, "out of memory");
+    app_energy_open(energy); /* before the model: what the driver's library takes belongs to what the plan finds here */
+    mp_err e = measure_all(job, ui, energy, out);
+    json_t *cards = e ? NULL : app_energy_json(energy);
+    if (cards) app_put(*out, "energy", cards);
+    app_energy_close(energy);
+    free(energy);
     if (e) json_decref(*out), *out = NULL;
     return e;
 }

@@ -10,6 +10,7 @@
 #include "app/app.h"
 #include "app/bench.h"
 #include "app/doctor/machine.h"
+#include "app/energy.h"
 #include "app/json.h"
 #include "app/like.h"
 #include "app/profile.h"
@@ -95,6 +96,7 @@ static void print_row(const json_t *run) {
                real(run, "prefill_tok_s"), real(run, "decode_tok_s"), real(run, "cold_tok_s"), real(run, "bound_tok_s"), 100 * real(run, "bound_fraction"),
                100 * real(run, "hit_rate"), mp_size_format(whole(run, "disk_bytes"), d), real(run, "naive_bound_tok_s"),
                json_is_true(json_object_get(run, "bound_assumed")) ? "  (bound: bandwidths assumed)" : "");
+        app_energy_print(json_object_get(run, "energy"));
         if (json_object_get(run, "profile")) app_profile_print(json_object_get(run, "profile"));
     }
     fflush(stdout);

@@ -33,9 +33,9 @@ static void print_machine(const app_machine *m) {
     if (m->memory.cgroup_limit_bytes)
         printf("           this control group (v%d): %s of %s used\n", m->memory.cgroup_version, mp_size_format(m->memory.cgroup_used_bytes, a),
                mp_size_format(m->memory.cgroup_limit_bytes, b));
-    for (int i = 0; i < m->n_gpus; i++)
-        printf("gpu        %s, %s, %s free\n", m->gpus[i].name, mp_size_format(m->gpus[i].total_bytes, a), mp_size_format(m->gpus[i].free_bytes, b));
+    for (int i = 0; i < m->n_gpus; i++) app_gpu_print(&m->gpus[i]);
     if (m->n_gpus == 0) printf("gpu        none\n");
+    if (*m->gpu_fault) printf("           %s\n", m->gpu_fault);
     fflush(stdout);
 }
 
@@ -123,7 +123,7 @@ int app_doctor(app_flags *flags) {
     mp_err e = access(path, F_OK) == 0 ? MP_OK : mp_fail(MP_E_USAGE, "there is no folder or file %s", path);
     if (!e) {
         app_machine_read(m);
-        m->n_gpus = app_gpu_list(m->gpus, APP_GPUS);
+        app_gpu_list(m);
         warn_if_busy(m);
     }
     if (!e && !json) print_machine(m);

@@ -121,13 +121,7 @@ static json_t *ops_json(const app_machine *m) {
 
 static json_t *gpus_json(const app_machine *m) {
     json_t *list = json_array();
-    for (int i = 0; i < m->n_gpus; i++) {
-        json_t *o = json_object();
-        app_put_text(o, "name", m->gpus[i].name);
-        app_put_int(o, "total_bytes", m->gpus[i].total_bytes);
-        app_put_int(o, "free_bytes", m->gpus[i].free_bytes);
-        json_array_append_new(list, o);
-    }
+    for (int i = 0; i < m->n_gpus; i++) json_array_append_new(list, app_gpu_json(&m->gpus[i]));
     return list;
 }
 
@@ -145,5 +139,6 @@ json_t *app_machine_json(const app_machine *m) {
     app_put(o, "cgroup", group);
     app_put(o, "disk", m->disk.n_depths ? disk_json(&m->disk) : json_null());
     app_put(o, "gpus", gpus_json(m));
+    if (*m->gpu_fault) app_put_text(o, "gpu_fault", m->gpu_fault);
     return o;
 }

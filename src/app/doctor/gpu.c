@@ -1,60 +1,25 @@
-/* NVIDIA GPUs: asked of the driver's own library when it is here, else read from /proc. None is fine. */
-#include <dlfcn.h>
+/* NVIDIA GPUs: asked of the driver's own library when it is here (base/nvml.h), else read from /proc. None is fine. */
 #include <glob.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "app/doctor/machine.h"
+#include "app/json.h"
+#include "base/size.h"
 
-/* The few functions and the one struct of NVML that are needed. Source: NVML API reference, "Device Queries". */
-typedef struct nvml_memory {
-    unsigned long long total, free, used;
-} nvml_memory;
-
-typedef struct nvml {
-    int (*init)(void);
-    int (*shutdown)(void);
-    int (*count)(unsigned *n);
-    int (*handle)(unsigned i, void **device);
-    int (*name)(void *device, char *text, unsigned room);
-    int (*memory)(void *device, nvml_memory *out);
-} nvml;
-
-static bool load_nvml(void *library, nvml *out) {
-    const struct { const char *name; void *slot; } WANTED[] = {
-        {"nvmlInit_v2", &out->init}, {"nvmlShutdown", &out->shutdown}, {"nvmlDeviceGetCount_v2", &out->count},
-        {"nvmlDeviceGetHandleByIndex_v2", &out->handle}, {"nvmlDeviceGetName", &out->name}, {"nvmlDeviceGetMemoryInfo", &out->memory}};
-    for (size_t i = 0; i < sizeof WANTED / sizeof *WANTED; i++) {
-        void *address = dlsym(library, WANTED[i].name);
-        if (!address) return false;
-        memcpy(WANTED[i].slot, &address, sizeof address); /* ISO C has no cast from an object pointer to a function pointer */
-    }
-    return true;
-}
-
-static int list_nvml(app_gpu *out, int room) {
-    void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL), *device = NULL;
-    nvml api;
-    unsigned n = 0;
-    int found = 0;
-    if (!library) return 0;
-    if (!load_nvml(library, &api) || api.init() != 0) return dlclose(library), 0;
-    if (api.count(&n) != 0) n = 0;
-    for (unsigned i = 0; i < n && found < room; i++) {
-        nvml_memory memory = {0};
-        if (api.handle(i, &device) != 0) continue;
-        app_gpu *gpu = &out[found++];
-        *gpu = (app_gpu){0};
-        if (api.name(device, gpu->name, sizeof gpu->name) != 0) snprintf(gpu->name, sizeof gpu->name, "NVIDIA GPU");
-        if (api.memory(device, &memory) == 0) gpu->total_bytes = memory.total, gpu->free_bytes = memory.free;
-    }
-    api.shutdown();
-    dlclose(library);
-    return found;
+static int list_nvml(mp_gpu *out, int room, char *fault, size_t fault_room) {
+    mp_nvml nvml;
+    int n = 0;
+    mp_err e = mp_nvml_open(&nvml);
+    snprintf(fault, fault_room, "%s", e && e != MP_E_USAGE ? mp_err_text() : ""); /* no driver is no fault */
+    for (; !e && n < nvml.cards && n < room; n++) mp_nvml_read(&nvml, n, &out[n]);
+    mp_nvml_close(&nvml);
+    return n;
 }
 
 /* Names only: /proc/driver/nvidia/gpus/ * /information says "Model: ...". */
-static int list_proc(app_gpu *out, int room) {
+static int list_proc(mp_gpu *out, int room) {
     glob_t found;
     int n = 0;
     if (glob("/proc/driver/nvidia/gpus/*/information", 0, NULL, &found) != 0) return 0;
@@ -64,7 +29,7 @@ static int list_proc(app_gpu *out, int room) {
         while (f && fgets(line, sizeof line, f)) {
             if (strncmp(line, "Model:", 6) != 0) continue;
             const char *name = line + 6 + strspn(line + 6, " \t");
-            out[n] = (app_gpu){0};
+            mp_gpu_unknown(n, &out[n]);
             snprintf(out[n].name, sizeof out[n].name, "%.*s", (int)strcspn(name, "\n"), name);
             n++;
             break;
@@ -75,7 +40,85 @@ static int list_proc(app_gpu *out, int room) {
     return n;
 }
 
-int app_gpu_list(app_gpu *out, int room) {
-    int n = list_nvml(out, room);
-    return n > 0 ? n : list_proc(out, room);
+void app_gpu_list(app_machine *m) {
+    m->n_gpus = list_nvml(m->gpus, APP_GPUS, m->gpu_fault, sizeof m->gpu_fault);
+    if (m->n_gpus == 0) m->n_gpus = list_proc(m->gpus, APP_GPUS);
+}
+
+/* ---- text ---- */
+void app_throttle_text(uint32_t bits, char out[APP_THROTTLE_TEXT]) {
+    size_t n = 0;
+    out[0] = '\0';
+    for (int b = 0; b < MP_THROTTLE_BITS; b++)
+        if (bits >> b & 1) n += (size_t)snprintf(out + n, APP_THROTTLE_TEXT - n, "%s%s", n ? ", " : "", mp_throttle_name(b));
+}
+
+static void print_work(const mp_gpu *g) {
+    const struct { const char *before; double value; const char *unit; } SAID[] = {
+        {"", g->temperature_c, "°C"}, {"", g->power_w, "W"}, {"power limit ", g->power_limit_w, "W"}, {"busy ", g->busy_percent, "%"},
+        {"memory busy ", g->memory_busy_percent, "%"}, {"clock ", g->clock_mhz, "MHz"}, {"at most ", g->max_clock_mhz, "MHz"},
+        {"memory clock ", g->memory_clock_mhz, "MHz"}};
+    char words[APP_THROTTLE_TEXT];
+    const char *gap = "           ";
+    for (size_t i = 0; i < sizeof SAID / sizeof *SAID; i++) {
+        if (isnan(SAID[i].value)) continue;
+        printf("%s%s%.0f %s", gap, SAID[i].before, SAID[i].value, SAID[i].unit);
+        gap = ", ";
+    }
+    if (*gap == ',') printf("\n");
+    app_throttle_text(g->throttle, words);
+    if (*words) printf("           clocks held down by: %s\n", words);
+}
+
+void app_gpu_print(const mp_gpu *g) {
+    char a[MP_SIZE_TEXT];
+    printf("gpu %-7d%s", g->index, *g->name ? g->name : "NVIDIA GPU");
+    if (*g->fault) printf(": does not answer: %s", g->fault);
+    if (g->total_bytes >= 0) printf(", %s", mp_size_format((uint64_t)g->total_bytes, a));
+    if (g->free_bytes >= 0) printf(", %s free", mp_size_format((uint64_t)g->free_bytes, a));
+    if (g->process_bytes >= 0) printf(", %s used by this process", mp_size_format((uint64_t)g->process_bytes, a));
+    if (*g->pci) printf(", pci %s", g->pci);
+    printf("\n");
+    print_work(g);
+}
+
+/* ---- JSON: null is not known ---- */
+static void put_bytes(json_t *o, const char *key, int64_t bytes) {
+    app_put(o, key, bytes >= 0 ? json_integer(bytes) : json_null());
+}
+
+static void put_known(json_t *o, const char *key, const char *text) {
+    app_put(o, key, *text ? app_json_text(text, strlen(text)) : json_null());
+}
+
+json_t *app_throttle_json(bool known, uint32_t bits) {
+    if (!known) return json_null();
+    json_t *list = json_array();
+    for (int b = 0; b < MP_THROTTLE_BITS; b++)
+        if (bits >> b & 1) json_array_append_new(list, json_string(mp_throttle_name(b)));
+    return list;
+}
+
+json_t *app_gpu_json(const mp_gpu *g) {
+    json_t *o = json_object();
+    app_put_int(o, "index", (uint64_t)g->index);
+    put_known(o, "name", g->name);
+    put_known(o, "uuid", g->uuid);
+    put_known(o, "pci", g->pci);
+    put_known(o, "fault", g->fault);
+    put_bytes(o, "total_bytes", g->total_bytes);
+    put_bytes(o, "used_bytes", g->used_bytes);
+    put_bytes(o, "free_bytes", g->free_bytes);
+    put_bytes(o, "process_bytes", g->process_bytes);
+    app_put_real(o, "temperature_c", g->temperature_c);
+    app_put_real(o, "power_w", g->power_w);
+    app_put_real(o, "power_limit_w", g->power_limit_w);
+    app_put_real(o, "energy_j", g->energy_j);
+    app_put_real(o, "busy_percent", g->busy_percent);
+    app_put_real(o, "memory_busy_percent", g->memory_busy_percent);
+    app_put_real(o, "clock_mhz", g->clock_mhz);
+    app_put_real(o, "max_clock_mhz", g->max_clock_mhz);
+    app_put_real(o, "memory_clock_mhz", g->memory_clock_mhz);
+    app_put(o, "throttle", app_throttle_json(g->throttle_known, g->throttle));
+    return o;
 }

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/nvml.h"
 #include "base/os.h"
 
 enum { APP_DEPTHS = 5, APP_METHODS = 3, APP_GPUS = 16 };
@@ -32,11 +33,6 @@ typedef struct app_disk {
     double best_bps;                       /* the fastest reading of all */
 } app_disk;
 
-typedef struct app_gpu {
-    char     name[96];
-    uint64_t total_bytes, free_bytes; /* 0: not known */
-} app_gpu;
-
 typedef struct app_machine {
     char         cpu[96];
     int          cpus, online;             /* usable by us; in the machine */
@@ -47,8 +43,9 @@ typedef struct app_machine {
     uint64_t     ram_tested_bytes;
     double       ops[MOPED_ARITH_COUNT], one_ops[MOPED_ARITH_COUNT]; /* a second, all processors and one; 0: no such instruction, or not measured */
     app_disk     disk;
-    app_gpu      gpus[APP_GPUS];
+    mp_gpu       gpus[APP_GPUS];
     int          n_gpus;
+    char         gpu_fault[256];           /* why NVIDIA's driver, which is here, does not start; "": it does, or is not here */
 } app_machine;
 
 /* Names, sizes, limits: takes no time. Never fails: what is not known stays empty. */
@@ -72,8 +69,14 @@ typedef struct app_read_job {
 } app_read_job;
 mp_err app_uring_read(const app_read_job *job, uint64_t *bytes);
 
-/* How many were found. Loads the driver's library, which is large: only doctor and bench ask. */
-int app_gpu_list(app_gpu *out, int room);
+/* ---- NVIDIA GPUs ---- */
+/* Fills gpus, n_gpus and gpu_fault. Loads the driver's library, which is large: only doctor asks. Without it, names from /proc, and nothing else known. */
+void    app_gpu_list(app_machine *machine);
+void    app_gpu_print(const mp_gpu *gpu);  /* lines of doctor; what is not known is left out */
+json_t *app_gpu_json(const mp_gpu *gpu);   /* what is not known is null */
+enum { APP_THROTTLE_TEXT = 192 };          /* room for all reasons */
+void    app_throttle_text(uint32_t bits, char out[APP_THROTTLE_TEXT]); /* "power limit, temperature limit" */
+json_t *app_throttle_json(bool known, uint32_t bits);                  /* a list of these words; null when not known */
 
 /* ---- the cache ---- */
 typedef struct app_bandwidth {
