@@ -4,6 +4,7 @@
 #   make run [MODEL=file.gguf] [PROMPT="a question"]
 #                             install what is missing, build, and talk to a model (without MODEL, the one that ships)
 #   make test                 install what is missing, build, and run every test
+#   make test-gpu             the CUDA device's tests on the GPU that is here, and under compute-sanitizer where that is
 #   make install [PREFIX=/usr/local] [DESTDIR=]
 #   make fuzz                 ten minutes of each fuzz harness (clang)
 #   make clean
@@ -37,6 +38,9 @@ test:
 	@tools/deps.sh test
 	@JOBS=$(JOBS) tools/test.sh
 
+test-gpu: deps
+	@JOBS=$(JOBS) tools/test_gpu.sh
+
 fuzz:
 	@tools/deps.sh fuzz
 	@JOBS=$(JOBS) tools/fuzz.sh
@@ -47,4 +51,4 @@ install: check-deps build
 clean:
 	rm -rf build
 
-.PHONY: all check-deps deps build run test fuzz install clean
+.PHONY: all check-deps deps build run test test-gpu fuzz install clean

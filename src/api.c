@@ -427,7 +427,7 @@ static mp_err resize(mp_model *m, uint64_t ram_bytes)
     uint64_t before = mp_ledger_limit(m->ledger, MP_TIER_RAM);
     if (limit > before)
         mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);
-    mp_err err = m->pager ? mp_pager_resize(m->pager, experts_within(m, limit, others)) : MP_OK;
+    mp_err err = m->pager ? mp_pager_resize(mp_model_ram_pager(m), experts_within(m, limit, others)) : MP_OK;
     mp_ledger_set_limit(m->ledger, MP_TIER_RAM, err ? before : limit);
     return err;
 }

@@ -26,6 +26,11 @@ libedit       | has_lib libedit            | libedit-dev       | libedit-devel  
 liburing      | has_lib liburing           | liburing-dev      | liburing-devel    | liburing
 cairo         | has_lib cairo              | libcairo2-dev     | cairo-devel       | cairo
 '
+if [ "$what" = test ]; then
+    table="$table
+C++ compiler  | has_cxx                    | g++               | gcc-c++           | gcc
+"
+fi
 if [ "$what" = fuzz ]; then
     table="$table
 clang         | has_clang_fuzzer           | clang             | clang compiler-rt | clang compiler-rt
@@ -45,6 +50,7 @@ has_lib() { has pkg-config && pkg-config --exists "$1" 2>/dev/null; }
 
 # A compiler without the C library's headers is of no use.
 has_cc() { has cc && echo '#include <stdio.h>' | cc -x c -E - >/dev/null 2>&1; }
+has_cxx() { has c++ && echo '#include <functional>' | c++ -x c++ -E - >/dev/null 2>&1; } # the CUDA device's tests
 has_arm64_cc() { has aarch64-linux-gnu-gcc && echo '#include <stdio.h>' | aarch64-linux-gnu-gcc -x c -E - >/dev/null 2>&1; }
 
 has_cmake() {

@@ -13,6 +13,14 @@ mp_err mp_arena_open(mp_ledger *ledger, mp_owner owner, size_t capacity_bytes, m
     return err;
 }
 
+mp_err mp_arena_open_in(mp_ledger *ledger, const mp_memory *memory, mp_owner owner, size_t capacity_bytes, mp_arena *out) {
+    if (!memory || mp_ledger_dry(ledger)) return mp_arena_open(ledger, owner, capacity_bytes, out);
+    *out = (mp_arena){0};
+    mp_err err = mp_region_open_in(ledger, memory, owner, capacity_bytes, &out->region);
+    if (err) *out = (mp_arena){0};
+    return err;
+}
+
 void mp_arena_close(mp_arena *arena) {
     if (!arena) return;
     mp_region_close(&arena->region);

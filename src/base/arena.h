@@ -13,6 +13,7 @@ typedef struct mp_arena {
 
 /* capacity is ignored on a dry ledger (nothing is charged there: the caller charges what the peak turned out to be). */
 mp_err mp_arena_open(mp_ledger *ledger, mp_owner owner, size_t capacity_bytes, mp_arena *out);
+mp_err mp_arena_open_in(mp_ledger *ledger, const mp_memory *memory, mp_owner owner, size_t capacity_bytes, mp_arena *out); /* memory NULL: the host's */
 void   mp_arena_close(mp_arena *arena);
 
 /* 64-byte aligned, not zeroed. Errors: MP_E_BUDGET when the arena is full. On a dry arena *out is NULL and it never fails. */

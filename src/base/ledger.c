@@ -203,7 +203,41 @@ mp_err mp_region_open(mp_ledger *ledger, mp_owner owner, size_t bytes, bool popu
 
 void mp_region_close(mp_region *region) {
     if (!region || !region->ledger) return;
-    if (region->base) mp_os_unmap(region->base, region->bytes);
-    mp_ledger_credit(region->ledger, MP_TIER_RAM, region->owner, region->charged);
+    const mp_memory *memory = region->memory;
+    if (region->base && memory) memory->give(memory->self, region->base, region->bytes);
+    if (region->base && !memory) mp_os_unmap(region->base, region->bytes);
+    mp_ledger_credit(region->ledger, memory ? memory->tier : MP_TIER_RAM, region->owner, region->charged);
     *region = (mp_region){0};
+}
+
+uint64_t mp_region_cost_in(const mp_memory *memory, size_t bytes) {
+    return memory ? (bytes + memory->grain - 1) / memory->grain * memory->grain : mp_region_cost(bytes);
+}
+
+mp_err mp_region_open_in(mp_ledger *ledger, const mp_memory *memory, mp_owner owner, size_t bytes, mp_region *out) {
+    if (!memory) return mp_region_open(ledger, owner, bytes, false, out);
+    *out = (mp_region){0};
+    uint64_t whole = mp_region_cost_in(memory, bytes);
+    mp_region region = {.bytes = whole, .charged = whole, .owner = owner, .ledger = ledger, .memory = memory};
+    mp_err err = mp_ledger_charge(ledger, memory->tier, owner, whole);
+    if (err) return err;
+    if (!ledger->dry && whole) err = memory->take(memory->self, whole, &region.base);
+    if (err) {
+        mp_ledger_credit(ledger, memory->tier, owner, whole);
+        return err;
+    }
+    *out = region;
+    return MP_OK;
+}
+
+mp_err mp_memory_fill(const mp_memory *memory, void *dst, const void *host, size_t bytes) {
+    if (memory) return memory->fill(memory->self, dst, host, bytes);
+    memcpy(dst, host, bytes);
+    return MP_OK;
+}
+
+mp_err mp_memory_copy(const mp_memory *memory, void *dst, const void *src, size_t bytes) {
+    if (memory) return memory->copy(memory->self, dst, src, bytes);
+    memcpy(dst, src, bytes);
+    return MP_OK;
 }

@@ -61,7 +61,18 @@ void   mp_free(void *p); /* NULL is fine */
 #define MP_NEW(ledger, owner, T, n, pp) mp_alloc_array((ledger), (owner), (n), sizeof(T), (void **)(void *)(pp))
 mp_err mp_alloc_array(mp_ledger *ledger, mp_owner owner, size_t n, size_t size, void **out);
 
-/* Large memory: whole pages straight from the system, huge pages where the system gives them, for weights, slots, KV, work.
+/* Where large memory comes from when it is not the host's: a device's. All calls may come from any thread, and are done when they return. */
+typedef struct mp_memory {
+    mp_tier  tier;
+    size_t   grain; /* what is taken, and charged, is a multiple of it */
+    void    *self;
+    mp_err (*take)(void *self, size_t bytes, unsigned char **out); /* errors: MP_E_BUDGET when there is not so much */
+    void   (*give)(void *self, unsigned char *base, size_t bytes);
+    mp_err (*fill)(void *self, unsigned char *dst, const void *host, size_t bytes);
+    mp_err (*copy)(void *self, unsigned char *dst, const unsigned char *src, size_t bytes); /* both in this memory */
+} mp_memory;
+
+/* Large memory, for weights, slots, KV, work. The host's: whole pages straight from the system, huge pages where the system gives them;
  * bytes is rounded up to 4096 (to 2 MiB from 8 MiB on); what is charged also counts its page tables (1/512).
  * populate: touch it all now, so that nothing faults later and the measured peak is the planned one.
  * base is NULL on a dry ledger. */
@@ -71,9 +82,18 @@ typedef struct mp_region {
     uint64_t       charged; /* what the ledger counts for it */
     mp_owner       owner;
     mp_ledger     *ledger;
+    const mp_memory *memory; /* NULL: the host's */
 } mp_region;
 
 mp_err   mp_region_open(mp_ledger *ledger, mp_owner owner, size_t bytes, bool populate, mp_region *out);
 void     mp_region_close(mp_region *region);         /* zeroes *region */
 uint64_t mp_region_cost(size_t bytes);               /* what mp_region_open will charge for bytes */
+
+/* The same in any memory (NULL: the host's, not populated), charged to its tier. */
+mp_err   mp_region_open_in(mp_ledger *ledger, const mp_memory *memory, mp_owner owner, size_t bytes, mp_region *out);
+uint64_t mp_region_cost_in(const mp_memory *memory, size_t bytes);
+/* dst, in the memory (NULL: the host's), = the host's bytes. */
+mp_err   mp_memory_fill(const mp_memory *memory, void *dst, const void *host, size_t bytes);
+/* Both in the memory. */
+mp_err   mp_memory_copy(const mp_memory *memory, void *dst, const void *src, size_t bytes);
 #endif

@@ -18,12 +18,18 @@ typedef struct mp_kv_tile {
     int64_t        first;          /* position, a multiple of MP_TILE_TOK */
 } mp_kv_tile;
 
+#ifdef __CUDACC__ /* kernels ask too */
+#define MP_TILE_FN static inline __host__ __device__
+#else
+#define MP_TILE_FN static inline
+#endif
+
 /* Where element i of position row (0 is the tile's first) lies in K or V of one head, in elements. room: positions that a panel has room for, MP_TILE_TOK in a tile. */
-static inline int64_t mp_tile_k_at(int64_t dim, int64_t row, int64_t i)
+MP_TILE_FN int64_t mp_tile_k_at(int64_t dim, int64_t row, int64_t i)
 {
     return (row / MP_TILE_GROUP * dim + i) * MP_TILE_GROUP + row % MP_TILE_GROUP;
 }
-static inline int64_t mp_tile_v_at(int64_t dim, int64_t room, int64_t row, int64_t i)
+MP_TILE_FN int64_t mp_tile_v_at(int64_t dim, int64_t room, int64_t row, int64_t i)
 {
     int64_t panel = i / MP_TILE_PANEL * MP_TILE_PANEL, width = dim - panel < MP_TILE_PANEL ? dim - panel : MP_TILE_PANEL;
     return panel * room + row * width + i - panel;

@@ -67,7 +67,9 @@ mp_err mp_kv_pool_open(mp_ledger *ledger, const mp_kv_config *config, mp_kv_pool
     pthread_mutex_init(&pool->lock, NULL); /* cannot fail with default attributes on Linux */
     err = MP_NEW(ledger, MP_OWN_KV, uint32_t, config->blocks, &pool->refs);
     if (!err) err = MP_NEW(ledger, MP_OWN_KV, uint32_t, config->blocks, &pool->free);
-    if (!err) err = mp_region_open(ledger, MP_OWN_KV, pool->block_bytes * config->blocks, true, &pool->region);
+    size_t bytes = pool->block_bytes * config->blocks;
+    if (!err && config->memory) err = mp_region_open_in(ledger, config->memory, MP_OWN_KV, bytes, &pool->region);
+    if (!err && !config->memory) err = mp_region_open(ledger, MP_OWN_KV, bytes, true, &pool->region);
     if (err) mp_kv_pool_close(&pool);
     for (uint32_t i = 0; pool && i < config->blocks; i++) pool->free[i] = config->blocks - 1 - i; /* block 0 on top */
     if (pool) pool->n_free = config->blocks;
@@ -161,7 +163,11 @@ static mp_err own_last(mp_kv *kv) {
     mp_err err = take_blocks(kv->pool, 1, &copy);
     if (err) return err;
     unsigned char *to = block_at(kv->pool, copy);
-    if (to) memcpy(to, block_at(kv->pool, kv->table[last - 1]), kv->pool->block_bytes);
+    err = to ? mp_memory_copy(kv->pool->config.memory, to, block_at(kv->pool, kv->table[last - 1]), kv->pool->block_bytes) : MP_OK;
+    if (err) {
+        drop_blocks(kv->pool, &copy, 1);
+        return err;
+    }
     drop_blocks(kv->pool, &kv->table[last - 1], 1);
     kv->table[last - 1] = copy;
     return MP_OK;

@@ -17,6 +17,7 @@ typedef struct mp_kv_config {
     int      k_dim, v_dim;    /* per head */
     mp_dtype dtype;           /* MP_F16 or MP_F32 */
     uint32_t blocks;          /* memory for so many blocks is taken at open, owner KV */
+    const mp_memory *memory;  /* in which; NULL: the host's */
 } mp_kv_config;
 
 typedef struct mp_kv_pool mp_kv_pool;

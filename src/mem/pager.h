@@ -62,6 +62,7 @@ typedef struct mp_pager mp_pager;
 typedef struct mp_pager_config {
     mp_ledger          *ledger;     /* slots are charged to owner EXPERTS of tier RAM (or `owner`) */
     mp_owner            owner;
+    const mp_memory    *memory;     /* in which slots lie; NULL: the host's. Of another one the source must have no file: it puts bytes there itself */
     uint32_t            pages;      /* number of pages */
     uint32_t            group_pages; /* pages of one group (layer), for the policy; 0: all are one */
     const mp_page_desc *desc;       /* [pages]; kept by the caller for the pager's life */

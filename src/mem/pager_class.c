@@ -43,13 +43,13 @@ static uint64_t largest_below(const mp_pager_config *c, uint64_t below) {
 }
 
 /* The fewest slots to a region that waste at most 1 % of it, huge pages included where the class is large enough for them. */
-static uint32_t choose_region_slots(uint64_t slot_bytes, uint32_t pages) {
+static uint32_t choose_region_slots(const mp_memory *memory, uint64_t slot_bytes, uint32_t pages) {
     uint32_t best = 1;
     double least = 2;
     for (uint32_t k = 1; k <= pages && (k == 1 || k * slot_bytes <= REGION_MAX_BYTES); k++) {
         bool small = k * slot_bytes < HUGE_FROM_BYTES && pages * slot_bytes >= HUGE_FROM_BYTES;
         double bytes = (double)k * (double)slot_bytes;
-        double waste = (double)mp_region_cost(k * slot_bytes) / bytes - 1 + (small ? 1 : 0);
+        double waste = (double)mp_region_cost_in(memory, k * slot_bytes) / bytes - 1 + (small ? 1 : 0);
         if (waste < least) least = waste, best = k;
         if (waste <= 0.01) break;
     }
@@ -83,7 +83,10 @@ int mp_pager_shapes(const mp_pager_config *config, mp_pager_shape shape[MP_PAGER
     }
     for (uint32_t p = 0; p < config->pages; p++)
         shape[mp_pager_class_of(shape, n, mp_pager_layout(&config->source, &config->desc[p], NULL))].pages++;
-    for (int c = 0; c < n; c++) shape[c].region_slots = choose_region_slots(shape[c].slot_bytes, shape[c].pages);
+    for (int c = 0; c < n; c++) {
+        shape[c].memory = config->memory;
+        shape[c].region_slots = choose_region_slots(config->memory, shape[c].slot_bytes, shape[c].pages);
+    }
     return n;
 }
 
@@ -91,7 +94,8 @@ int mp_pager_shapes(const mp_pager_config *config, mp_pager_shape shape[MP_PAGER
 
 uint64_t mp_pager_slots_cost(const mp_pager_shape *shape, uint32_t slots) {
     uint32_t whole = slots / shape->region_slots, rest = slots % shape->region_slots;
-    return whole * mp_region_cost(shape->region_slots * shape->slot_bytes) + (rest ? mp_region_cost(rest * shape->slot_bytes) : 0);
+    uint64_t all = whole * mp_region_cost_in(shape->memory, shape->region_slots * shape->slot_bytes);
+    return all + (rest ? mp_region_cost_in(shape->memory, rest * shape->slot_bytes) : 0);
 }
 
 /* The most slots that bytes pay for. The cost grows with the slots, so it is searched by halving. */

@@ -75,6 +75,7 @@ typedef struct mp_pager_region {
 typedef struct mp_pager_shape {
     uint64_t slot_bytes;
     uint32_t pages, region_slots;
+    const mp_memory *memory;
 } mp_pager_shape;
 
 typedef struct mp_pager_class {

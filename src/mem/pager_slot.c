@@ -138,8 +138,8 @@ static mp_err add_region(mp_pager *pager, int class, uint32_t slots) {
     mp_region memory;
     mp_pager_touched *touched = NULL;
     pthread_mutex_unlock(&pager->lock);
-    err = mp_region_open(pager->config.ledger, pager->config.owner, slots * c->shape.slot_bytes, false, &memory);
-    if (!err) err = mp_pager_touched_open(pager, &memory, &touched);
+    err = mp_region_open_in(pager->config.ledger, pager->config.memory, pager->config.owner, slots * c->shape.slot_bytes, &memory);
+    if (!err && !pager->config.memory) err = mp_pager_touched_open(pager, &memory, &touched);
     pthread_mutex_lock(&pager->lock);
     if (err) {
         mp_region_close(&memory);
@@ -160,15 +160,20 @@ static mp_err add_region(mp_pager *pager, int class, uint32_t slots) {
 }
 
 /* Shrinking moves what can be moved: reading it again would take longer than copying it. */
-static void move_page(mp_pager *pager, mp_page page) {
+static mp_err move_page(mp_pager *pager, mp_page page) {
     mp_pager_page *p = &pager->page[page];
     mp_pager_class *c = &pager->class[p->class];
     uint32_t to = mp_pager_slot_take(c), from = p->slot;
     mp_pager_touch(pager, c->slot[to].touched, c->slot[to].base, c->shape.slot_bytes);
-    memcpy(c->slot[to].base, c->slot[from].base, c->shape.slot_bytes);
+    mp_err err = mp_memory_copy(pager->config.memory, c->slot[to].base, c->slot[from].base, c->shape.slot_bytes);
+    if (err) {
+        rebuild_free(c); /* the page stays where it is */
+        return err;
+    }
     c->slot[to].page = page;
     c->slot[from].page = MP_NONE;
     p->slot = to;
+    return MP_OK;
 }
 
 /* One step towards slots [open, slots) being empty. Errors: a store that failed. */
@@ -182,8 +187,7 @@ static mp_err empty_step(mp_pager *pager, int class, bool *empty) {
         *empty = false;
         failed |= p->store_failed && !p->pins;
         if (p->state != MP_PAGE_RESIDENT || p->pins || p->storing || c->free == MP_NONE) continue;
-        move_page(pager, c->slot[s].page);
-        return MP_OK;
+        return move_page(pager, c->slot[s].page);
     }
     if (*empty) return MP_OK;
     mp_page victim = c->free == MP_NONE ? mp_pager_victim(pager, class, MP_EVICT_PLAIN) : MP_NONE;
@@ -237,7 +241,7 @@ static mp_err grow_class(mp_pager *pager, int class, uint32_t slots, uint64_t by
     mp_err err = MP_OK;
     while (c->slots < slots && !err) {
         uint32_t n = slots - c->slots < c->shape.region_slots ? slots - c->slots : c->shape.region_slots;
-        while (n && charged(c) + mp_region_cost(n * c->shape.slot_bytes) > bytes) n--;
+        while (n && charged(c) + mp_region_cost_in(c->shape.memory, n * c->shape.slot_bytes) > bytes) n--;
         if (!n) break;
         err = add_region(pager, class, n);
     }

@@ -8,14 +8,15 @@
 typedef struct mp_plan {
     bool     fits, budget_chosen;
     uint64_t budget_bytes;     /* RAM limit planned for */
+    uint64_t vram_budget_bytes; /* VRAM limit planned for; 0: no GPU is used */
     uint64_t need_bytes;       /* predicted peak; when it does not fit, the least for this context */
     uint64_t least_ram_bytes;  /* the smallest budget that works with this context */
     int64_t  ctx_tok, largest_ctx;
     int      batch_tok, threads, sessions;
     uint64_t bytes[MP_TIER_COUNT][MP_OWN_COUNT];
-    uint32_t expert_pages, expert_slots;
+    uint32_t expert_pages, expert_slots, expert_vram_slots; /* slots: in RAM; in VRAM */
     uint64_t overhead_bytes;   /* of libraries, libc and threads: what the process held before it opened the model, and what running adds */
-    uint64_t expert_budget_bytes; /* what is given to slots */
+    uint64_t expert_budget_bytes, expert_vram_bytes; /* what is given to slots */
     uint64_t expert_least_bytes, expert_all_bytes; /* slots: least that works, everything resident */
     uint64_t dense_tok_bytes, expert_tok_bytes;    /* weights that one decoded token reads */
     double   ram_bps, disk_bps, bound_tok_s;

@@ -39,7 +39,7 @@ void mp_layer_bind(mp_binder *b, const mp_config *c, mp_qk_norm norm, mp_layer *
 
 void mp_layer_forward(mp_fwd *f, const mp_layer *l, int i, mp_tensor *x)
 {
-    size_t mark = mp_fwd_mark(f);
+    mp_fwd_marks mark = mp_fwd_mark(f);
     mp_residual(f, x, mp_gqa_forward(f, &l->gqa, mp_rmsnorm(f, *x, l->attn_norm), i));
     mp_fwd_rewind(f, mark);
     mp_tensor h = mp_rmsnorm(f, *x, l->ffn_norm);

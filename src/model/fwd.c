@@ -21,6 +21,39 @@ static mp_tensor new_like(mp_fwd *f, const mp_tensor *x)
     return y;
 }
 
+void *mp_host_new(mp_fwd *f, size_t bytes)
+{
+    void *p = NULL;
+    if (!f->err)
+        f->err = mp_arena_push(f->host, bytes, &p);
+    return p;
+}
+
+void *mp_host_of(mp_fwd *f, const mp_tensor *t)
+{
+    if (!f->dev->memory)
+        return t->data;
+    void *p = mp_host_new(f, mp_tensor_bytes(t));
+    if (!f->err && !f->dev->dry)
+        f->err = f->dev->v->get(f->dev, p, t->data, mp_tensor_bytes(t));
+    return p;
+}
+
+void mp_host_done(mp_fwd *f, const mp_tensor *t, const void *host)
+{
+    if (f->dev->memory && !f->err && !f->dev->dry)
+        f->err = f->dev->v->put(f->dev, t->data, host, mp_tensor_bytes(t));
+}
+
+mp_tensor mp_operand_i32(mp_fwd *f, const int32_t *host, int64_t n)
+{
+    if (!f->dev->memory)
+        return mp_tensor_1d((void *)(uintptr_t)host, MP_I32, n);
+    mp_tensor t = mp_new_2d(f, MP_I32, 1, n);
+    mp_host_done(f, &t, host);
+    return mp_tensor_1d(t.data, MP_I32, n);
+}
+
 static int row_of(const mp_fwd *f, const mp_op *op)
 {
     return op->kind == MP_OP_LINEAR ? MP_ROW_PRODUCTS + (int)f->product : (int)op->kind;

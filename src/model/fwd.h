@@ -29,7 +29,8 @@ typedef struct mp_recorder mp_recorder;
 
 typedef struct mp_fwd {
     mp_dev          *dev;
-    mp_arena        *arena;
+    mp_arena        *arena; /* of the device's memory: tensors and scratch */
+    mp_arena        *host;  /* of the host's: what host code works with; the same arena where the memory is the same */
     mp_tape         *tape;  /* NULL: inference */
     mp_pager        *pager; /* NULL: experts are resident tensors */
     const mp_config *config;
@@ -64,11 +65,23 @@ mp_tensor mp_xent(mp_fwd *f, mp_tensor logits, mp_tensor targets);              
 /* Runs op on the device: scratch from the arena, recorded when there is a tape. For blocks that build their own ops. */
 void mp_emit(mp_fwd *f, mp_op *op);
 
+/* Memory of the host, until the mark is rewound; NULL on a dry device and after an error. */
+void     *mp_host_new(mp_fwd *f, size_t bytes);
+/* A tensor's elements where host code can read them: its own, or a copy in the host's memory, for which the device is waited for. */
+void     *mp_host_of(mp_fwd *f, const mp_tensor *t);
+/* Host code has changed what mp_host_of gave: the tensor has it too. */
+void      mp_host_done(mp_fwd *f, const mp_tensor *t, const void *host);
+/* i32[n] of the host as an operand. */
+mp_tensor mp_operand_i32(mp_fwd *f, const int32_t *host, int64_t n);
+
 /* A block's temporary memory: what was pushed since mark is free again (not when training). */
-static inline size_t mp_fwd_mark(const mp_fwd *f) { return mp_arena_mark(f->arena); }
-static inline void   mp_fwd_rewind(mp_fwd *f, size_t mark)
+typedef struct mp_fwd_marks { size_t device, host; } mp_fwd_marks;
+static inline mp_fwd_marks mp_fwd_mark(const mp_fwd *f) { return (mp_fwd_marks){ mp_arena_mark(f->arena), mp_arena_mark(f->host) }; }
+static inline void         mp_fwd_rewind(mp_fwd *f, mp_fwd_marks mark)
 {
-    if (!f->tape)
-        mp_arena_rewind(f->arena, mark);
+    if (f->tape)
+        return;
+    mp_arena_rewind(f->arena, mark.device);
+    mp_arena_rewind(f->host, mark.host);
 }
 #endif

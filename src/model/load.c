@@ -14,7 +14,7 @@
 #include "model/routing.h"
 #include "model/session.h"
 
-enum { READ_THREADS = 8, BLOCK = 4096 };
+enum { READ_THREADS = 8, BLOCK = 4096, PIECE = 32 << 20 /* of a matrix on its way to another memory */ };
 
 /* ---- describe ---- */
 
@@ -158,39 +158,53 @@ static size_t lay_out(mp_model *m, unsigned char *base, mp_io_job *jobs, int *n_
     return at;
 }
 
-static mp_err read_vector(mp_model *m, const mp_binding *b)
-{
-    void *raw;
-    const mp_file *file = mp_gguf_file(m->gguf, b->src->file);
-    mp_err err = mp_alloc(m->ledger, MP_OWN_WORK, b->bytes, &raw);
-    if (err)
-        return err;
-    err = mp_file_read(file, raw, b->bytes, b->offset);
-    if (!err) {
-        m->kern->dequant[b->src->dtype](b->dst->data, raw, b->dst->shape[0]);
-        mp_file_drop_cache(file, b->offset, b->bytes);
-    }
-    mp_free(raw);
-    return err;
-}
-
-/* One NaN in a norm or a router ruins every token after it, far from its cause. Larger matrices are not looked at: it would double loading. */
-static mp_err check_finite(mp_model *m, const mp_binding *b)
+/* One NaN in a norm or a router ruins every token after it, far from its cause. Larger matrices are not looked at: it would double loading.
+ * data: n of its elements, from the first-th on, in the host's memory. */
+static mp_err check_finite(mp_model *m, const mp_binding *b, const void *data, int64_t first, int64_t n)
 {
     enum { PART = 256 };
     mp_dtype type = b->dst->dtype;
-    int64_t n = mp_tensor_count(b->dst);
-    if ((type != MP_F32 && type != MP_F16 && type != MP_BF16) || n > (type == MP_F32 ? 1 << 24 : 1 << 22))
+    if (m->opt.no_check || (type != MP_F32 && type != MP_F16 && type != MP_BF16) || mp_tensor_count(b->dst) > (type == MP_F32 ? 1 << 24 : 1 << 22))
         return MP_OK;
     float v[PART];
     for (int64_t i = 0; i < n; i++) {
         if (i % PART == 0)
-            m->kern->dequant[type](v, (const char *)b->dst->data + mp_dtype_row_bytes(type, i), n - i < PART ? n - i : PART);
+            m->kern->dequant[type](v, (const char *)data + mp_dtype_row_bytes(type, i), n - i < PART ? n - i : PART);
         if (!isfinite(v[i % PART]))
             return mp_fail(MP_E_MODEL, "tensor '%.*s' holds %s at element %lld; the file is damaged", (int)b->src->name.n, b->src->name.s,
-                           isnan(v[i % PART]) ? "NaN" : "an infinity", (long long)i);
+                           isnan(v[i % PART]) ? "NaN" : "an infinity", (long long)(first + i));
     }
     return MP_OK;
+}
+
+/* A vector as float32, on its way to where it stays. */
+static mp_err place_vector(mp_model *m, const mp_binding *b, float *v)
+{
+    int64_t n = b->dst->shape[0];
+    mp_err err = check_finite(m, b, v, 0, n);
+    if (!err && b->dst == &m->rope_divisors)
+        mp_rope_table(&m->config.rope, v, m->rope_table);
+    return err ? err : mp_memory_fill(m->dev->memory, b->dst->data, v, (size_t)n * sizeof(*v));
+}
+
+static mp_err read_vector(mp_model *m, const mp_binding *b)
+{
+    void *raw, *v;
+    const mp_file *file = mp_gguf_file(m->gguf, b->src->file);
+    mp_err err = mp_alloc(m->ledger, MP_OWN_WORK, b->bytes, &raw);
+    if (err)
+        return err;
+    err = mp_alloc(m->ledger, MP_OWN_WORK, mp_tensor_bytes(b->dst), &v);
+    if (!err)
+        err = mp_file_read(file, raw, b->bytes, b->offset);
+    if (!err) {
+        m->kern->dequant[b->src->dtype](v, raw, b->dst->shape[0]);
+        mp_file_drop_cache(file, b->offset, b->bytes);
+        err = place_vector(m, b, v);
+    }
+    mp_free(v);
+    mp_free(raw);
+    return err;
 }
 
 typedef struct stage { mp_model *m; const char *name; } stage;
@@ -216,6 +230,41 @@ static void say_if_buffered(const mp_model *m)
                     mp_gguf_path(m->gguf, i));
 }
 
+/* Matrices for another memory, through a buffer of the host's: a piece is read while nothing else is; there are few, and it is the disk that is waited for. */
+static mp_err read_through(mp_model *m, const mp_binding *b, const mp_region *buffer)
+{
+    const mp_file *file = mp_gguf_file(m->gguf, b->src->file);
+    mp_err err = MP_OK;
+    for (uint64_t at = 0, n; at < b->bytes && !err; at += n) {
+        n = b->bytes - at < PIECE ? b->bytes - at : PIECE;
+        unsigned char *to = buffer->base ? buffer->base + (b->offset + at) % BLOCK : NULL;
+        err = mp_io_read_all(m->ledger, &(mp_io_job){ file, to, n, b->offset + at }, 1, read_threads(m->weights.bytes), on_progress, &(stage){ m, "dense weights" });
+        if (!err && to && !mp_dtype_get(b->dst->dtype)->quantized) {
+            int64_t size = (int64_t)mp_dtype_row_bytes(b->dst->dtype, 1);
+            err = check_finite(m, b, to, (int64_t)at / size, (int64_t)n / size);
+        }
+        if (!err && to)
+            err = mp_memory_fill(m->dev->memory, (unsigned char *)b->dst->data + at, to, n);
+    }
+    return err;
+}
+
+static mp_err read_matrices(mp_model *m, const mp_io_job *jobs, int n)
+{
+    mp_region buffer = { 0 };
+    if (!m->dev->memory)
+        return mp_io_read_all(m->ledger, jobs, n, read_threads(m->weights.bytes), on_progress, &(stage){ m, "dense weights" });
+    uint64_t most = 0;
+    for (int i = 0; i < n; i++)
+        most = jobs[i].bytes > most ? jobs[i].bytes : most;
+    mp_err err = mp_region_open(m->ledger, MP_OWN_WORK, (most < PIECE ? most : PIECE) + 2 * BLOCK, false, &buffer);
+    for (int i = 0; i < m->binder.n && !err; i++)
+        if (!is_vector(m->binder.list[i].dst))
+            err = read_through(m, &m->binder.list[i], &buffer);
+    mp_region_close(&buffer);
+    return err;
+}
+
 static mp_err read_dense(mp_model *m)
 {
     mp_io_job *jobs;
@@ -224,22 +273,24 @@ static mp_err read_dense(mp_model *m)
     if (err)
         return err;
     lay_out(m, m->weights.base, jobs, &n);
-    err = mp_io_read_all(m->ledger, jobs, n, read_threads(m->weights.bytes), on_progress, &(stage){ m, "dense weights" });
+    err = read_matrices(m, jobs, n);
     MP_FREE(jobs);
     if (mp_ledger_dry(m->ledger))
         return err;
     say_if_buffered(m);
-    for (int i = 0; i < m->binder.n && !err; i++)
-        if (is_vector(m->binder.list[i].dst))
-            err = read_vector(m, &m->binder.list[i]);
-    for (int i = 0; i < m->binder.n && !err && !m->opt.no_check; i++)
-        err = check_finite(m, &m->binder.list[i]);
+    for (int i = 0; i < m->binder.n && !err; i++) {
+        const mp_binding *b = &m->binder.list[i];
+        if (is_vector(b->dst))
+            err = read_vector(m, b);
+        else if (!m->dev->memory)
+            err = check_finite(m, b, b->dst->data, 0, mp_tensor_count(b->dst));
+    }
     return err;
 }
 
 static mp_err load_dense(mp_model *m)
 {
-    mp_err err = mp_region_open(m->ledger, MP_OWN_WEIGHTS, lay_out(m, NULL, NULL, NULL), false, &m->weights);
+    mp_err err = mp_region_open_in(m->ledger, m->dev->memory, MP_OWN_WEIGHTS, lay_out(m, NULL, NULL, NULL), &m->weights);
     if (!err)
         err = read_dense(m);
     if (mp_tensor_none(&m->output))
@@ -249,22 +300,40 @@ static mp_err load_dense(mp_model *m)
 
 /* ---- the rest of spend ---- */
 
+/* The table in the host's memory; divisors come with the weights. */
 static mp_err make_rope(mp_model *m)
 {
-    float *table;
-    mp_err err = MP_NEW(m->ledger, MP_OWN_WORK, float, (size_t)m->config.rope.dims / 2, &table);
-    if (err)
-        return err;
-    m->inv_freq = mp_tensor_1d(table, MP_F32, m->config.rope.dims / 2);
-    mp_rope_table(&m->config.rope, m->rope_divisors.data, table);
-    return MP_OK;
+    mp_err err = MP_NEW(m->ledger, MP_OWN_WORK, float, (size_t)m->config.rope.dims / 2, &m->rope_table);
+    if (!err)
+        mp_rope_table(&m->config.rope, NULL, m->rope_table);
+    return err;
+}
+
+/* And where the device has it. */
+static mp_err place_rope(mp_model *m)
+{
+    int64_t n = m->config.rope.dims / 2;
+    m->inv_freq = mp_tensor_1d(m->rope_table, MP_F32, n);
+    if (!m->dev->memory)
+        return MP_OK;
+    mp_err err = mp_region_open_in(m->ledger, m->dev->memory, MP_OWN_WORK, (size_t)n * sizeof(float), &m->rope_region);
+    m->inv_freq.data = m->rope_region.base;
+    return err || !m->rope_region.base ? err : mp_memory_fill(m->dev->memory, m->inv_freq.data, m->rope_table, (size_t)n * sizeof(float));
 }
 
 static mp_err open_kv(mp_model *m)
 {
     mp_kv_config c = { .layers = m->config.layers, .heads = m->config.kv_heads, .k_dim = m->config.head_dim, .v_dim = m->config.head_dim,
-                       .dtype = m->opt.kv, .blocks = (uint32_t)m->opt.sessions * mp_kv_blocks_for(m->opt.ctx_tok) };
+                       .dtype = m->opt.kv, .blocks = (uint32_t)m->opt.sessions * mp_kv_blocks_for(m->opt.ctx_tok), .memory = m->dev->memory };
     return mp_kv_pool_open(m->ledger, &c, &m->kv_pool);
+}
+
+/* What closing a dry model gives back. */
+static mp_err charge_work(mp_model *m, const mp_memory *memory, size_t bytes, size_t *charged)
+{
+    mp_err err = mp_ledger_charge(m->ledger, memory ? memory->tier : MP_TIER_RAM, MP_OWN_WORK, mp_region_cost_in(memory, bytes));
+    *charged = err ? 0 : bytes;
+    return err;
 }
 
 /* The largest forward there can be, on a dry device: its peak is what the work arena must hold. */
@@ -276,6 +345,8 @@ static mp_err measure_work(mp_model *m)
     mp_tensor y;
     mp_tape *tape = NULL;
     mp_err err = mp_arena_open(m->ledger, MP_OWN_WORK, 0, &m->work);
+    if (!err)
+        err = mp_arena_open(m->ledger, MP_OWN_WORK, 0, &m->host_work);
     if (err)
         return err;
     if (m->opt.train)
@@ -289,24 +360,45 @@ static mp_err measure_work(mp_model *m)
     mp_tape_close(&tape);
     size_t bytes = m->work.peak + 4096; /* the loss of a training step, and such small change */
     if (!err)
-        err = mp_ledger_charge(m->ledger, MP_TIER_RAM, MP_OWN_WORK, mp_region_cost(bytes));
-    m->work_bytes = err ? 0 : bytes; /* closing gives back what was charged */
+        err = charge_work(m, m->dev->memory, bytes, &m->work_bytes);
+    if (!err && m->dev->memory)
+        err = charge_work(m, NULL, m->host_work.peak, &m->host_bytes);
     return err;
 }
 
-mp_err mp_model_spend(mp_model *m, size_t work_bytes)
+static mp_err open_device(mp_model *m)
 {
-    bool dry = mp_ledger_dry(m->ledger);
+    if (!m->opt.vram_bytes)
+        return mp_dev_cpu_open(m->ledger, m->pool, m->kern, &m->dev);
+    if (m->opt.train)
+        return mp_fail(MP_E_USAGE, "training is done on the CPU; leave out the budget of VRAM");
+    if (!mp_ledger_dry(m->ledger)) /* the planner wants to know what it would take */
+        mp_ledger_set_limit(m->ledger, MP_TIER_VRAM, m->opt.vram_bytes);
+    return mp_dev_cuda_open(m->ledger, 0, &m->dev);
+}
+
+static mp_err open_work(mp_model *m, size_t work_bytes, size_t host_bytes)
+{
+    if (mp_ledger_dry(m->ledger))
+        return measure_work(m);
+    m->work_bytes = work_bytes;
+    m->host_bytes = host_bytes;
+    mp_err err = mp_arena_open_in(m->ledger, m->dev->memory, MP_OWN_WORK, work_bytes, &m->work);
+    return err || !m->dev->memory ? err : mp_arena_open(m->ledger, MP_OWN_WORK, host_bytes, &m->host_work);
+}
+
+mp_err mp_model_spend(mp_model *m, size_t work_bytes, size_t host_bytes)
+{
     mp_err err = make_rope(m);
     if (!err)
         err = mp_pool_open(m->ledger, m->opt.threads, &m->pool);
     if (!err)
-        err = mp_dev_cpu_open(m->ledger, m->pool, m->kern, &m->dev);
+        err = open_device(m);
     if (!err)
         err = load_dense(m);
     m->dense_peak_bytes = mp_ledger_peak(m->ledger, MP_TIER_RAM);
-    if (!err && !dry) /* divisors are known only now */
-        mp_rope_table(&m->config.rope, m->rope_divisors.data, m->inv_freq.data);
+    if (!err)
+        err = place_rope(m);
     if (!err)
         err = open_kv(m);
     if (!err && m->opt.times)
@@ -315,10 +407,7 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes)
         err = mp_heat_open(m);
     if (!err)
         err = mp_model_open_routing(m);
-    if (err)
-        return err;
-    m->work_bytes = work_bytes;
-    return dry ? measure_work(m) : mp_arena_open(m->ledger, MP_OWN_WORK, work_bytes, &m->work);
+    return err ? err : open_work(m, work_bytes, host_bytes);
 }
 
 /* ---- experts ---- */
@@ -346,17 +435,46 @@ mp_err mp_model_pager_config(mp_model *m, mp_pager_config *out)
     return MP_OK;
 }
 
-mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *out)
+/* A slice for the GPU's slots comes from the host's: it is held there meanwhile. Called on the upper pager's readers. */
+static mp_err load_from_below(void *self, mp_page page, const mp_page_desc *desc, int slice, unsigned char *dst)
+{
+    mp_model *m = self;
+    mp_pin pin;
+    bool got = false;
+    mp_err err = mp_pager_pin(m->below, page, MP_MUST, MP_PIN_READ, &pin, &got);
+    if (err)
+        return err;
+    err = mp_memory_fill(m->dev->memory, dst, pin.slice[slice], desc->slice[slice].bytes);
+    mp_pager_unpin(m->below, page);
+    return err;
+}
+
+static mp_pager_config upper_config(mp_model *m)
+{
+    enum { READERS = 2 }; /* each holds a slot below; one copies while the other waits for the disk */
+    mp_pager_config c = { .ledger = m->ledger, .owner = MP_OWN_EXPERTS, .memory = m->dev->memory, .pages = m->binder.pages };
+    c.group_pages = (uint32_t)m->config.experts;
+    c.desc = m->binder.page;
+    c.source = (mp_source){ .self = m, .load = load_from_below };
+    c.readers = READERS;
+    return c;
+}
+
+mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *ram, mp_pager_cost *vram)
 {
     mp_pager_config c;
-    *out = (mp_pager_cost){ 0, 0 };
+    *ram = *vram = (mp_pager_cost){ 0, 0 };
     if (!m->binder.pages || m->opt.train)
         return MP_OK;
     mp_err err = mp_model_pager_config(m, &c);
     if (!err)
-        err = mp_pager_price(&c, (uint32_t)m->config.experts_used, out);
-    if (m->opt.no_paging)
-        out->least_bytes = out->all_bytes;
+        err = mp_pager_price(&c, (uint32_t)m->config.experts_used, ram);
+    if (!err && m->dev->memory) {
+        c = upper_config(m);
+        err = mp_pager_price(&c, (uint32_t)m->config.experts_used, vram);
+    }
+    if (m->opt.no_paging) /* the upper ones hold them all */
+        (m->dev->memory ? vram : ram)->least_bytes = (m->dev->memory ? vram : ram)->all_bytes;
     return err;
 }
 
@@ -420,32 +538,60 @@ static mp_err hold_all(mp_model *m)
     return err;
 }
 
-mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes)
+/* policy NULL: the pager's own, for slots that others are filled from. */
+static mp_err open_pager(mp_model *m, mp_pager_config *c, const char *policy, const mp_pager_cost *cost, mp_pager **out)
+{
+    mp_err err = MP_OK;
+    if (policy)
+        err = mp_policy_open(m->ledger, &(mp_policy_config){ .name = policy, .pages = c->pages, .group_pages = c->group_pages, .heat = mp_heat_counts(m) }, &c->policy);
+    if (err)
+        return err;
+    bool all = c->budget_bytes >= cost->all_bytes;
+    err = mp_pager_open(c, (uint32_t)m->config.experts_used, out);
+    if (err && policy)
+        c->policy.close(c->policy.self); /* still ours */
+    if (!err && !mp_ledger_dry(m->ledger) && all)
+        err = mp_pager_fill(*out, on_progress, &(stage){ m, "experts" });
+    return err;
+}
+
+static mp_err open_pagers(mp_model *m, uint64_t ram_bytes, uint64_t vram_bytes)
 {
     mp_pager_config c;
+    mp_pager_cost ram, vram;
+    bool gpu = m->dev->memory != NULL;
+    mp_err err = mp_model_price_experts(m, &ram, &vram);
+    if (!err)
+        err = mp_model_pager_config(m, &c);
+    if (err)
+        return err;
+    m->uncached = is_uncached(m);
+    c.budget_bytes = m->uncached ? ram.least_bytes : ram_bytes;
+    c.populate = c.budget_bytes < ram.all_bytes; /* else the reads touch every slot */
+    err = open_pager(m, &c, gpu ? NULL : m->opt.policy, &ram, gpu ? &m->below : &m->pager);
+    if (err || !gpu)
+        return err;
+    c = upper_config(m);
+    c.budget_bytes = vram_bytes;
+    return open_pager(m, &c, m->uncached ? NULL : m->opt.policy, &vram, &m->pager);
+}
+
+mp_err mp_model_open_experts(mp_model *m, uint64_t ram_bytes, uint64_t vram_bytes)
+{
     if (!m->binder.pages)
         return MP_OK;
     if (m->opt.train)
         return load_resident(m);
-    mp_pager_cost cost;
-    mp_err err = mp_model_price_experts(m, &cost);
-    if (!err)
-        err = mp_model_pager_config(m, &c);
-    if (!err)
-        err = mp_policy_open(m->ledger, &(mp_policy_config){ .name = m->opt.policy, .pages = c.pages, .group_pages = c.group_pages, .heat = mp_heat_counts(m) }, &c.policy);
-    if (err)
-        return err;
-    m->uncached = is_uncached(m);
-    c.budget_bytes = m->uncached ? cost.least_bytes : budget_bytes;
-    c.populate = c.budget_bytes < cost.all_bytes; /* else the reads touch every slot */
-    err = mp_pager_open(&c, (uint32_t)m->config.experts_used, &m->pager);
-    if (err)
-        c.policy.close(c.policy.self); /* still ours */
-    if (!err && !mp_ledger_dry(m->ledger) && c.budget_bytes >= cost.all_bytes)
-        err = mp_pager_fill(m->pager, on_progress, &(stage){ m, "experts" });
+    mp_err err = open_pagers(m, ram_bytes, vram_bytes);
     if (!err && m->opt.no_paging)
         err = hold_all(m);
     return err || m->uncached ? err : mp_heat_start(m);
+}
+
+void mp_model_close_experts(mp_model *m)
+{
+    mp_pager_close(&m->pager); /* first the one that reads from the other */
+    mp_pager_close(&m->below);
 }
 
 void mp_model_close(mp_model **model)
@@ -458,19 +604,23 @@ void mp_model_close(mp_model **model)
     mp_times_close(&m->times);
     mp_recorder_close(&m->recorder);
     mp_routing_close(&m->routing);
-    mp_pager_close(&m->pager);
+    mp_model_close_experts(m);
     mp_heat_close(m);
     mp_file_source_close(&m->source);
     if (mp_ledger_dry(m->ledger) && m->work_bytes)
-        mp_ledger_credit(m->ledger, MP_TIER_RAM, MP_OWN_WORK, mp_region_cost(m->work_bytes));
+        mp_ledger_credit(m->ledger, m->dev->memory ? m->dev->memory->tier : MP_TIER_RAM, MP_OWN_WORK, mp_region_cost_in(m->dev->memory, m->work_bytes));
+    if (mp_ledger_dry(m->ledger) && m->host_bytes)
+        mp_ledger_credit(m->ledger, MP_TIER_RAM, MP_OWN_WORK, mp_region_cost(m->host_bytes));
     mp_arena_close(&m->work);
+    mp_arena_close(&m->host_work);
     mp_kv_pool_close(&m->kv_pool);
-    mp_dev_close(&m->dev);
-    mp_pool_close(&m->pool);
     mp_region_close(&m->weights);
+    mp_region_close(&m->rope_region);
+    mp_dev_close(&m->dev); /* after everything that lies in its memory */
+    mp_pool_close(&m->pool);
     mp_region_close(&m->resident_region);
     MP_FREE(m->resident);
-    MP_FREE(m->inv_freq.data);
+    MP_FREE(m->rope_table);
     MP_FREE(m->layers);
     mp_binder_close(&m->binder);
     mp_tok_close(&m->tok);

@@ -26,17 +26,17 @@ mp_err mp_model_open_routing(mp_model *m)
 mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_forward *out)
 {
     pthread_mutex_lock(&m->lock);
-    mp_fwd f = { .dev = m->dev, .arena = &m->work, .tape = tape, .pager = m->pager, .config = &m->config, .batch = batch };
+    mp_fwd f = { .dev = m->dev, .arena = &m->work, .host = m->dev->memory ? &m->host_work : &m->work, .tape = tape, .pager = m->pager, .config = &m->config, .batch = batch };
     f.prefetch = &m->prefetch;
     f.routing = m->routing;
     f.recorder = m->recorder;
     f.times = batch->times;
-    *out = (mp_forward){ .f = f, .mark = mp_arena_mark(&m->work), .since_ns = mp_now_ns() };
+    *out = (mp_forward){ .f = f, .mark = mp_fwd_mark(&f), .since_ns = mp_now_ns() };
     if (f.routing)
         mp_routing_begin(f.routing, batch);
-    out->f.pos = mp_tensor_1d((void *)(uintptr_t)batch->pos, MP_I32, batch->n_tok);
+    out->f.pos = mp_operand_i32(&out->f, batch->pos, batch->n_tok);
     out->f.inv_freq = m->inv_freq;
-    out->x = mp_embed(&out->f, m->embd, mp_tensor_1d((void *)(uintptr_t)batch->ids, MP_I32, batch->n_tok));
+    out->x = mp_embed(&out->f, m->embd, mp_operand_i32(&out->f, batch->ids, batch->n_tok));
     for (int i = 0; i < m->config.layers && !out->f.err; i++) {
         mp_times_set_layer(out->f.times, i);
         m->arch->layer(&out->f, &m->layers[i], i, &out->x);
@@ -48,7 +48,7 @@ mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_fo
 mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp_tensor *out)
 {
     mp_fwd *f = &fw->f;
-    size_t mark = mp_fwd_mark(f);
+    mp_fwd_marks mark = mp_fwd_mark(f);
     mp_tensor x = fw->x;
     if (!f->tape) { /* a tape needs whole tensors: there row is 0 and n all */
         x.data = x.data ? (char *)x.data + (size_t)row * x.stride[0] : NULL;
@@ -56,6 +56,8 @@ mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp
     }
     f->product = MP_PRODUCT_HEAD;
     *out = mp_linear(f, mp_rmsnorm(f, x, m->out_norm), m->output, (mp_tensor){ 0 });
+    if (f->dev->memory)
+        out->data = mp_host_of(f, out);
     mp_fwd_rewind(f, mark);
     return f->err;
 }
@@ -81,7 +83,8 @@ void mp_forward_end(mp_model *m, mp_forward *fw)
     if (!fw->f.err)
         mp_prefetch_took(&m->prefetch, fw->f.batch->n_tok, mp_now_ns() - fw->since_ns);
     commit(&fw->f);
-    mp_arena_rewind(&m->work, fw->mark);
+    mp_arena_rewind(fw->f.arena, fw->mark.device);
+    mp_arena_rewind(fw->f.host, fw->mark.host);
     pthread_mutex_unlock(&m->lock);
 }
 

@@ -15,6 +15,7 @@
 typedef struct mp_model_options { /* zero: default */
     const char *path;
     uint64_t    ram_bytes, headroom_bytes;
+    uint64_t    vram_bytes;  /* of the first GPU; 0: none is used */
     int64_t     ctx_tok;
     int         batch_tok, threads, sessions;
     mp_dtype    kv;          /* MP_F32, MP_F16; kv_given false: by the file */
@@ -40,7 +41,8 @@ typedef struct mp_model {
     mp_binder        binder;  /* page descriptors live here */
     mp_layer        *layers;
     mp_tensor        embd, out_norm, output, rope_divisors, inv_freq;
-    mp_region        weights;
+    float           *rope_table; /* inv_freq in the host's memory */
+    mp_region        weights, rope_region;
     mp_expert_shape *resident; /* training, or no_paging: [pages] all experts as tensors */
     mp_region        resident_region;
     uint64_t         overhead_bytes; /* charged when the ledger was opened */
@@ -49,11 +51,13 @@ typedef struct mp_model {
     mp_pool         *pool;
     mp_dev          *dev;
     mp_kv_pool      *kv_pool;
-    mp_pager        *pager;   /* NULL: no experts, or training */
+    mp_pager        *pager;   /* what the forward pins experts of: the device's slots. NULL: no experts, or training */
+    mp_pager        *below;   /* with a GPU: the host's slots, which that pager reads from */
     mp_file_source  *source;  /* where its pages lie */
     bool             uncached; /* policy "none": the slots stay as few as can be, whatever the budget */
-    mp_arena         work;    /* of one forward at a time */
-    size_t           work_bytes; /* its capacity; on a dry ledger: what the largest forward took */
+    mp_arena         work;    /* of one forward at a time, in the device's memory */
+    mp_arena         host_work; /* what host code works with, where that is not the device's memory */
+    size_t           work_bytes, host_bytes; /* their capacities; on a dry ledger: what the largest forward took */
     mp_prefetch      prefetch; /* guesses of the next layer's experts */
     struct mp_heat  *heat;    /* profiles (heat.h); NULL: none is used or kept */
     mp_routing      *routing; /* a trace in place of the routers' choices; NULL: none */
@@ -72,25 +76,28 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
 
 /* The steps of loading, run by both, in this order (load.c). On error the model is closed by whoever opened it. */
 mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_model **out); /* headers, architecture, tokenizer, names of tensors */
-mp_err mp_model_spend(mp_model *m, size_t work_bytes); /* dense weights, KV, device, work memory (dry: measured here) */
+mp_err mp_model_spend(mp_model *m, size_t work_bytes, size_t host_bytes); /* dense weights, KV, device, work memory (dry: measured here) */
 mp_err mp_model_open_routing(mp_model *m); /* part of spend; in model.c */
-mp_err mp_model_open_experts(mp_model *m, uint64_t budget_bytes);
-/* What the pager is opened with, but budget and policy. Opens m->source. */
+/* Slots in the host's memory, and with a GPU in its own, for so many bytes each. */
+mp_err mp_model_open_experts(mp_model *m, uint64_t ram_bytes, uint64_t vram_bytes);
+void   mp_model_close_experts(mp_model *m);
+/* What the host's pager is opened with, but budget and policy. Opens m->source. */
 mp_err mp_model_pager_config(mp_model *m, mp_pager_config *out);
-mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *out);
+mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *ram, mp_pager_cost *vram); /* vram: zeros without a GPU */
+static inline mp_pager *mp_model_ram_pager(const mp_model *m) { return m->below ? m->below : m->pager; }
 
 /* One forward of a batch. x [T,D] after the last layer stays in the work arena until mp_forward_end; in between, rows of it can be turned into logits. */
 typedef struct mp_forward {
     mp_fwd    f;
     mp_tensor x;
-    size_t    mark;
+    mp_fwd_marks mark;
     uint64_t  since_ns;
 } mp_forward;
 enum { MP_HEAD_ROWS = 16 }; /* rows of logits at once, at most */
 
 /* Takes the model's lock (also on error: always call end). */
 mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_forward *out);
-/* Logits [n,V] of rows [row, row + n) of the batch, n <= MP_HEAD_ROWS, valid until the next call or end. */
+/* Logits [n,V] of rows [row, row + n) of the batch, n <= MP_HEAD_ROWS, in the host's memory, valid until the next call or end. */
 mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp_tensor *out);
 void   mp_forward_end(mp_model *m, mp_forward *fw);
 

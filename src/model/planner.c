@@ -155,25 +155,44 @@ static uint64_t with_slack(uint64_t sum_bytes)
 
 /* What the pager takes beside its slots: threads, tables. They stay charged until its slots are decided. With nearly all slots it takes most: as many
  * tables, and a thread that touches memory, which a pager with all of them does without. */
-static mp_err price_bookkeeping(mp_model *m, const mp_pager_cost *cost, uint64_t *out)
+static mp_err price_bookkeeping(mp_model *m, const mp_pager_cost *cost, const mp_pager_cost *vram, uint64_t *out)
 {
     uint64_t before = mp_ledger_get(m->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD).used_bytes;
     uint64_t nearly_all = cost->all_bytes > cost->least_bytes ? cost->all_bytes - 1 : cost->all_bytes;
     *out = 0;
-    mp_err err = cost->all_bytes ? mp_model_open_experts(m, nearly_all) : MP_OK;
+    mp_err err = cost->all_bytes ? mp_model_open_experts(m, nearly_all, vram->least_bytes) : MP_OK;
     if (!err)
         *out = mp_ledger_get(m->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD).used_bytes - before;
-    mp_pager_close(&m->pager);
+    mp_model_close_experts(m);
     return err;
+}
+
+/* What the GPU's budget leaves for slots there. */
+static mp_err decide_vram(const mp_model *m, mp_plan *p, const mp_pager_cost *cost)
+{
+    char need[MP_SIZE_TEXT], have[MP_SIZE_TEXT];
+    uint64_t others = mp_ledger_used(m->ledger, MP_TIER_VRAM);
+    p->vram_budget_bytes = m->opt.vram_bytes;
+    if (!p->vram_budget_bytes)
+        return MP_OK;
+    if (others + cost->least_bytes > p->vram_budget_bytes)
+        return mp_fail(MP_E_BUDGET, "with a context of %lld tokens this model needs at least %s of VRAM, and the budget is %s; give --vram %lluM or more, or a shorter context",
+                       (long long)m->opt.ctx_tok, mp_size_format(others + cost->least_bytes, need), mp_size_format(p->vram_budget_bytes, have),
+                       (unsigned long long)((others + cost->least_bytes + (1u << 20) - 1) >> 20));
+    uint64_t left = p->vram_budget_bytes - others;
+    p->expert_vram_bytes = left < cost->all_bytes ? left : cost->all_bytes;
+    return MP_OK;
 }
 
 static mp_err decide(mp_model *m, mp_plan *p)
 {
-    mp_pager_cost cost;
+    mp_pager_cost cost, vram;
     uint64_t bookkeeping, loading = mp_ledger_peak(m->ledger, MP_TIER_RAM); /* reading the weights takes buffers that are gone when slots come */
-    mp_err err = mp_model_price_experts(m, &cost);
+    mp_err err = mp_model_price_experts(m, &cost, &vram);
     if (!err)
-        err = price_bookkeeping(m, &cost, &bookkeeping);
+        err = price_bookkeeping(m, &cost, &vram, &bookkeeping);
+    if (!err)
+        err = decide_vram(m, p, &vram);
     if (err)
         return err;
     fill_lines(m, p);
@@ -194,13 +213,18 @@ static mp_err decide(mp_model *m, mp_plan *p)
     }
     uint64_t left = limit - others;
     p->expert_budget_bytes = left < cost.all_bytes ? left : cost.all_bytes;
-    err = mp_model_open_experts(m, p->expert_budget_bytes);
+    if (p->vram_budget_bytes && p->expert_vram_bytes >= vram.all_bytes) /* all of them are up there: below they only pass through */
+        p->expert_budget_bytes = cost.least_bytes;
+    err = mp_model_open_experts(m, p->expert_budget_bytes, p->expert_vram_bytes);
     if (err)
         return err;
     fill_lines(m, p);
     mp_pager_stats st = { 0 };
-    if (m->pager)
+    if (m->below)
         mp_pager_get_stats(m->pager, &st);
+    p->expert_vram_slots = st.slots;
+    if (m->pager)
+        mp_pager_get_stats(mp_model_ram_pager(m), &st);
     p->expert_slots = st.slots;
     if (p->expert_slots < p->expert_pages)
         p->bytes[MP_TIER_DISK][MP_OWN_EXPERTS] = page_bytes(m) / p->expert_pages * (p->expert_pages - p->expert_slots);
@@ -241,7 +265,7 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
     if (!err)
         err = resolve(*out);
     if (!err)
-        err = mp_model_spend(*out, 0);
+        err = mp_model_spend(*out, 0, 0);
     if (!err) {
         const mp_model_options *o = &(*out)->opt;
         choose_budget(o, own_bytes, &p);
@@ -275,13 +299,13 @@ mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **
         return err;
     }
     mp_model_options resolved = shell->opt;
-    size_t work_bytes = shell->work_bytes;
+    size_t work_bytes = shell->work_bytes, host_bytes = shell->host_bytes;
     mp_model_close(&shell);
     err = begin(&resolved, false, p.budget_bytes - mp_plan_slack(p.budget_bytes), p.overhead_bytes, out);
     if (!err)
-        err = mp_model_spend(*out, work_bytes);
+        err = mp_model_spend(*out, work_bytes, host_bytes);
     if (!err)
-        err = mp_model_open_experts(*out, p.expert_budget_bytes);
+        err = mp_model_open_experts(*out, p.expert_budget_bytes, p.expert_vram_bytes);
     if (err) {
         mp_model_close(out);
         return err;

@@ -28,22 +28,14 @@ typedef struct dispatch {
     int            n;
 } dispatch;
 
-static void *push(mp_fwd *f, size_t bytes)
-{
-    void *p = NULL;
-    if (!f->err)
-        f->err = mp_arena_push(f->arena, bytes, &p);
-    return p;
-}
-
 static void allocate(dispatch *d, int64_t choices)
 {
     size_t most = (size_t)(choices < d->f->config->experts ? choices : d->f->config->experts);
-    d->job = push(d->f, most * sizeof(*d->job));
-    d->run = push(d->f, most * sizeof(*d->run));
-    d->page = push(d->f, most * sizeof(*d->page));
-    d->uses = push(d->f, most * sizeof(*d->uses));
-    d->rows = push(d->f, (size_t)choices * sizeof(*d->rows));
+    d->job = mp_host_new(d->f, most * sizeof(*d->job));
+    d->run = mp_host_new(d->f, most * sizeof(*d->run));
+    d->page = mp_host_new(d->f, most * sizeof(*d->page));
+    d->uses = mp_host_new(d->f, most * sizeof(*d->uses));
+    d->rows = mp_host_new(d->f, (size_t)choices * sizeof(*d->rows));
 }
 
 /* Groups the choices by expert, in the order of the rows. offset: [E] scratch. */
@@ -106,6 +98,14 @@ static void swap_out(dispatch *d, int i) /* the i-th waiting job is done: the la
     d->page[i] = d->page[d->n];
 }
 
+/* A device that works behind the host's back must be done with experts before their slots may get others. */
+static void finish(mp_fwd *f)
+{
+    mp_err err = f->dev->memory && !mp_pager_complete(f->pager) ? f->dev->v->wait(f->dev) : MP_OK;
+    if (err && !f->err)
+        f->err = err;
+}
+
 /* Every waiting job whose expert is resident now, in one call. */
 static void run_ready(dispatch *d, mp_page *pinned)
 {
@@ -121,6 +121,7 @@ static void run_ready(dispatch *d, mp_page *pinned)
     }
     if (n && !d->f->err)
         run_jobs(d, n);
+    finish(d->f);
     for (int i = 0; i < n; i++)
         mp_pager_unpin(d->f->pager, pinned[i]);
     mp_times_leave(d->f->times, before);
@@ -146,7 +147,7 @@ static mp_err wait_for_one(dispatch *d)
 static void run_paged(dispatch *d)
 {
     mp_fwd *f = d->f;
-    mp_page *pinned = push(f, (size_t)d->n * sizeof(*pinned));
+    mp_page *pinned = mp_host_new(f, (size_t)d->n * sizeof(*pinned));
     if (f->prefetch)
         mp_prefetch_learn(f->prefetch, d->page, d->n);
     if (!f->err)
@@ -178,7 +179,7 @@ static void run_dry(dispatch *d, int64_t choices)
     int most = choices < d->f->config->experts ? (int)choices : d->f->config->experts;
     mp_expert_job job[1] = { { .gate = d->w->expert.gate, .up = d->w->expert.up, .down = d->w->expert.down, .n = (int32_t)choices } };
     mp_expert_job *keep = d->run;
-    push(d->f, (size_t)most * sizeof(mp_page));
+    mp_host_new(d->f, (size_t)most * sizeof(mp_page));
     d->run = job;
     run_jobs(d, 1);
     d->run = keep;
@@ -206,14 +207,18 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
     const mp_config *c = f->config;
     int64_t tok = x.shape[0], choices = tok * c->experts_used;
     mp_op route = mp_moe_route(f, w, x);
-    mp_routed(f, (int)w->first / c->experts, route.out[0].data, route.out[1].data);
+    int32_t *ids = mp_host_of(f, &route.out[0]);
+    float *weights = f->routing || f->recorder ? mp_host_of(f, &route.out[1]) : NULL;
+    mp_routed(f, (int)w->first / c->experts, ids, weights);
+    if (f->routing)
+        mp_host_done(f, &route.out[1], weights);
     dispatch d = { .f = f, .w = w, .x = x, .y = mp_new_2d(f, MP_F32, choices, c->width) };
     allocate(&d, choices);
-    int32_t *offset = push(f, (size_t)c->experts * sizeof(int32_t));
+    int32_t *offset = mp_host_new(f, (size_t)c->experts * sizeof(int32_t));
     if (!f->err && f->dev->dry) {
         run_dry(&d, choices);
     } else if (!f->err) {
-        group(&d, route.out[0].data, choices, offset);
+        group(&d, ids, choices, offset);
         if (w->resident)
             run_resident(&d);
         else

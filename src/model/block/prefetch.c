@@ -95,6 +95,12 @@ static mp_tensor sample(mp_fwd *f)
     int64_t n = f->residual.shape[0], rows = n < ROWS ? n : ROWS;
     if (rows == n)
         return f->residual;
+    if (f->dev->memory) { /* the last ones, as they lie */
+        mp_tensor last = f->residual;
+        last.data = last.data ? (char *)last.data + (n - rows) * last.stride[0] : NULL;
+        last.shape[0] = rows;
+        return last;
+    }
     mp_tensor x = mp_new_2d(f, MP_F32, rows, f->residual.shape[1]);
     for (int64_t r = 0; !f->err && !f->dev->dry && r < rows; r++)
         memcpy((char *)x.data + r * x.stride[0], (const char *)f->residual.data + (r * n / rows) * f->residual.stride[0], (size_t)x.stride[0]);
@@ -131,8 +137,9 @@ static void hint(mp_fwd *f, const mp_moe *next, const mp_tensor *ids, const mp_t
 {
     int experts = f->config->experts;
     int64_t n = ids->shape[0] * ids->shape[1];
-    void *memory = NULL;
-    f->err = mp_arena_push(f->arena, (size_t)experts * (sizeof(candidate) + sizeof(mp_page)), &memory);
+    const int32_t *id = mp_host_of(f, ids);
+    const float *weight = mp_host_of(f, weights);
+    void *memory = mp_host_new(f, (size_t)experts * (sizeof(candidate) + sizeof(mp_page)));
     if (f->err || f->dev->dry)
         return;
     candidate *c = memory;
@@ -140,7 +147,7 @@ static void hint(mp_fwd *f, const mp_moe *next, const mp_tensor *ids, const mp_t
     for (int e = 0; e < experts; e++)
         c[e] = (candidate){ next->first + (mp_page)e, 0 };
     for (int64_t i = 0; i < n; i++)
-        c[((const int32_t *)ids->data)[i]].score += ((const float *)weights->data)[i];
+        c[id[i]].score += weight[i];
     qsort(c, (size_t)experts, sizeof(*c), by_score);
     uint32_t likely = 0;
     while (likely < (uint32_t)experts && c[likely].score > 0) {
@@ -157,7 +164,7 @@ void mp_prefetch_guess(mp_fwd *f, const mp_moe *w)
     if (!w->ahead || !f->prefetch || f->routing || f->err || f->tape || /* no router says what a trace chooses */
         (!f->dev->dry && !mp_prefetch_on(f->prefetch, f->batch->n_tok)))
         return;
-    size_t mark = mp_fwd_mark(f);
+    mp_fwd_marks mark = mp_fwd_mark(f);
     mp_times *times = f->times;
     int before = mp_times_enter(times, MP_ROW_GUESS);
     f->times = NULL; /* its operations are part of the guess, and none of the forward pass */

@@ -1,0 +1,9 @@
+/* What stands for the CUDA device where there was no nvcc when moped was built. */
+#include "dev/dev.h"
+
+mp_err mp_dev_cuda_open(mp_ledger *ledger, int ordinal, mp_dev **out)
+{
+    (void)ledger, (void)ordinal;
+    *out = NULL;
+    return mp_fail(MP_E_FAILED, "this moped was built without CUDA");
+}
