@@ -54,9 +54,13 @@ typedef enum moped_kv_type { MOPED_KV_DEFAULT, MOPED_KV_F16, MOPED_KV_F32 } mope
 typedef enum moped_prefetch { MOPED_PREFETCH_AUTO, MOPED_PREFETCH_OFF, MOPED_PREFETCH_ON } moped_prefetch; /* auto: while it pays */
 typedef enum moped_log_level { MOPED_LOG_ERROR, MOPED_LOG_WARN, MOPED_LOG_INFO, MOPED_LOG_DEBUG } moped_log_level;
 
+#define MOPED_VRAM_AUTO UINT64_MAX
+
 typedef struct moped_options {
     const char   *path;            /* a GGUF file, or the first part of a split one */
     uint64_t      ram_bytes;       /* hard limit of the whole process; 0: what is free, less headroom */
+    uint64_t      vram_bytes;      /* hard limit of what is used of the first NVIDIA GPU, with what its driver takes; 0: no GPU; MOPED_VRAM_AUTO: what is free there,
+                                      less 256 MiB or a twentieth, whichever is more */
     uint64_t      headroom_bytes;  /* left alone when ram_bytes is 0; 0: 1 GiB or a tenth, whichever is less */
     int           ctx_tok;         /* context; 0: the smaller of the model's and 8192 */
     int           batch_tok;       /* tokens of a forward; 0: 512 */
@@ -108,12 +112,16 @@ typedef struct moped_plan_info {
     bool     budget_chosen;     /* it was derived from what is free, not given */
     uint64_t need_bytes;        /* predicted peak with this budget; when it does not fit, the least for this context */
     uint64_t least_ram_bytes;   /* the smallest budget that works with this context */
+    uint64_t vram_budget_bytes; /* the VRAM limit planned for; 0: no GPU */
+    bool     vram_chosen;       /* it was derived from what is free there */
+    uint64_t vram_need_bytes;   /* predicted peak there, as need_bytes */
+    uint64_t least_vram_bytes;  /* as least_ram_bytes */
     int      ctx_tok, largest_ctx; /* planned for; the largest that would fit the budget (0: none) */
     int      batch_tok, threads, sessions;
     uint64_t bytes[MOPED_TIER_COUNT][MOPED_OWN_COUNT];
-    uint32_t expert_pages, expert_slots;
+    uint32_t expert_pages, expert_slots, expert_vram_slots; /* slots: in RAM, in VRAM */
     double   bound_tok_s;       /* upper bound of decode: every byte once from where it lies */
-    double   ram_bps, disk_bps; /* used for the bound */
+    double   vram_bps, ram_bps, disk_bps; /* used for the bound; vram_bps is always assumed, 0 without a GPU */
     bool     bandwidth_assumed;
 } moped_plan_info;
 
@@ -136,21 +144,24 @@ MOPED_API const moped_plan_info *moped_model_plan(const moped_model *model); /* 
 typedef struct moped_memory {
     uint64_t budget_bytes, plan_peak_bytes, peak_bytes, now_bytes; /* of the process: VmHWM + VmPTE, VmRSS + VmPTE */
     struct { uint64_t plan_bytes, used_bytes, peak_bytes; } owner[MOPED_OWN_COUNT]; /* RAM; overhead is what the process holds beyond the others */
+    uint64_t vram_budget_bytes, vram_plan_bytes, vram_peak_bytes, vram_now_bytes; /* of the GPU, by what was taken and what its driver is believed to take; zeros without one */
 } moped_memory;
 MOPED_API void moped_model_memory(moped_model *model, moped_memory *out);
 
 typedef struct moped_expert_stats { /* since loading; zeros when the model has no experts */
-    uint64_t accesses, hits, misses;   /* accesses = hits + misses: an expert of a layer, once for each batch that needs it */
+    uint64_t accesses, hits, misses;   /* accesses = hits + misses: an expert of a layer, once for each batch that needs it. With a GPU a hit was in VRAM */
     uint64_t disk_bytes, evictions;
+    uint64_t upload_bytes;             /* to VRAM; 0 without a GPU */
+    uint64_t computed;                 /* of the misses: computed by the processor, where they lay in RAM */
     uint64_t stall_ns;                 /* computing waited for reads */
-    uint32_t slots, resident, pages;
+    uint32_t slots, resident, pages;   /* with a GPU: of the slots in VRAM */
     double   bound_bytes;              /* the least that all this could take, in bytes at the speed of memory: of each layer's set the larger of what was
                                           read (times ram_bps / disk_bps) and what was resident, and one expert for the last to land */
     uint64_t loads;                    /* experts read */
     uint32_t reads_in_flight;          /* now: parts of experts, three to each */
     uint64_t prefetch_issued, prefetch_used, prefetch_late; /* guesses; resident when they were needed; still being read then */
     uint64_t prefetch_wasted_bytes;    /* of guesses that left before they were ever used */
-    uint64_t tier_bytes[MOPED_TIER_COUNT]; /* where the experts' bytes are found now: resident ones in RAM, the others on disk */
+    uint64_t tier_bytes[MOPED_TIER_COUNT]; /* where the experts' bytes are found first now: each expert counts once */
     uint32_t window_tok;               /* decoded tokens among the last 256: over these are */
     double   window_hit_rate;          /* the share of hits; 0 when there are none */
     double   oracle_hit_rate;          /* of the same tokens with the same slots, by a policy that knows what comes, whatever was resident before; 0: not known.
@@ -174,6 +185,9 @@ MOPED_API moped_status moped_model_end_trace(moped_model *model);
 /* Writes the routing of the last 256 tokens as a trace file. Errors: MOPED_E_USAGE (no experts; a file that is no trace), MOPED_E_FAILED. */
 MOPED_API moped_status moped_model_trace(moped_model *model, const char *path);
 MOPED_API moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes); /* a new budget, both ways, at run time */
+/* The same of VRAM: slots of experts come and go. What the card has not is not taken, and no error. Errors: MOPED_E_BUDGET: less than the least;
+ * MOPED_E_USAGE: it was opened without a GPU, or without paging. */
+MOPED_API moped_status moped_model_resize_vram(moped_model *model, uint64_t vram_bytes);
 
 /* ---- where time goes (options.time_ops) ---- */
 typedef enum moped_phase { MOPED_PHASE_PREFILL, MOPED_PHASE_DECODE, MOPED_PHASE_COUNT } moped_phase;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/size.h"
 #include "model/generate.h"
 #include "model/heat.h"
 #include "model/measure.h"
@@ -102,6 +103,8 @@ static mp_model_options options_of(const moped_options *o)
     m.kv_given = o->kv != MOPED_KV_DEFAULT;
     m.no_check = o->no_weights_check;
     m.no_paging = o->no_paging;
+    m.deterministic = o->deterministic;
+    m.vram_bytes = o->vram_bytes;
     m.times = o->time_ops;
     m.isa = o->isa;
     m.policy = o->expert_policy;
@@ -185,6 +188,12 @@ static void fill_plan(const mp_model *m, moped_plan_info *out)
     memcpy(out->bytes, p->bytes, sizeof(out->bytes));
     out->expert_pages = p->expert_pages;
     out->expert_slots = p->expert_slots;
+    out->expert_vram_slots = p->expert_vram_slots;
+    out->vram_budget_bytes = p->vram_budget_bytes;
+    out->vram_chosen = p->vram_chosen;
+    out->vram_need_bytes = p->vram_need_bytes;
+    out->least_vram_bytes = p->least_vram_bytes;
+    out->vram_bps = p->vram_bps;
     out->bound_tok_s = p->bound_tok_s;
     out->ram_bps = p->ram_bps;
     out->disk_bps = p->disk_bps;
@@ -280,6 +289,12 @@ void moped_model_memory(moped_model *model, moped_memory *out)
         used += i == MP_OWN_OVERHEAD ? 0 : line.used_bytes;
         peak += i == MP_OWN_OVERHEAD ? 0 : line.peak_bytes;
     }
+    if (model->m->dev->memory) {
+        out->vram_budget_bytes = mp_ledger_limit(model->m->ledger, MP_TIER_VRAM);
+        out->vram_plan_bytes = model->m->plan.vram_need_bytes;
+        out->vram_peak_bytes = mp_ledger_peak(model->m->ledger, MP_TIER_VRAM);
+        out->vram_now_bytes = mp_ledger_used(model->m->ledger, MP_TIER_VRAM);
+    }
     out->owner[MP_OWN_OVERHEAD].used_bytes = u.now_bytes > used ? u.now_bytes - used : 0;
     out->owner[MP_OWN_OVERHEAD].peak_bytes = u.peak_bytes > peak ? u.peak_bytes - peak : 0;
 }
@@ -292,6 +307,12 @@ static void read_counters(const moped_model *model, moped_expert_stats *out)
         mp_pager_get_stats(model->m->pager, &s);
     *out = (moped_expert_stats){ .accesses = s.accesses, .hits = s.hits, .misses = s.misses, .disk_bytes = s.load_bytes, .evictions = s.evictions,
                                  .stall_ns = s.wait_ns, .slots = s.slots, .resident = s.resident, .pages = s.pages };
+    if (model->m->below) {
+        out->upload_bytes = s.load_bytes;
+        out->computed = model->m->beside.computed;
+        mp_pager_get_stats(model->m->below, &s);
+        out->disk_bytes = s.load_bytes;
+    }
     out->loads = s.loads;
     out->bound_bytes = s.bound_bytes;
     out->reads_in_flight = s.in_flight;
@@ -322,18 +343,21 @@ static uint64_t page_bytes(const mp_model *m, mp_page page)
     return sum;
 }
 
+/* The highest tier in which each expert is. */
+static void fill_tiers(const mp_model *m, uint64_t bytes[MOPED_TIER_COUNT])
+{
+    for (uint32_t p = 0; m->pager && p < m->binder.pages; p++) {
+        bool away = mp_pager_absent(m->pager, &p, 1);
+        moped_tier tier = !away ? (m->below ? MOPED_TIER_VRAM : MOPED_TIER_RAM) : m->below && !mp_pager_absent(m->below, &p, 1) ? MOPED_TIER_RAM : MOPED_TIER_DISK;
+        bytes[tier] += page_bytes(m, p);
+    }
+}
+
 void moped_model_experts(moped_model *model, moped_expert_stats *out)
 {
     const mp_model *m = model->m;
-    uint32_t *uses, experts = (uint32_t)m->config.experts;
     read_counters(model, out);
-    mp_pager_group_stats *g = m->pager ? read_groups(m, &uses) : NULL;
-    for (uint32_t first = 0; g && first < m->binder.pages; first += experts) {
-        uint64_t bytes = page_bytes(m, first), resident = g[first / experts].resident;
-        out->tier_bytes[MOPED_TIER_RAM] += bytes * resident;
-        out->tier_bytes[MOPED_TIER_DISK] += bytes * (experts - resident);
-    }
-    free(g);
+    fill_tiers(m, out->tier_bytes);
     mp_window w = { 0 }, best = { 0 };
     if (m->recorder)
         mp_recorder_window(m->recorder, &w);
@@ -440,6 +464,31 @@ moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes)
     mp_err err = resize(model->m, ram_bytes);
     if (!err)
         model->budget_bytes = ram_bytes;
+    pthread_mutex_unlock(&model->resizing);
+    return err;
+}
+
+static mp_err resize_vram(mp_model *m, uint64_t vram_bytes)
+{
+    const mp_plan *p = &m->plan;
+    char have[MP_SIZE_TEXT], least[MP_SIZE_TEXT];
+    uint64_t before = mp_ledger_limit(m->ledger, MP_TIER_VRAM), others = p->least_vram_bytes - p->expert_vram_least_bytes;
+    if (vram_bytes < p->least_vram_bytes)
+        return mp_fail(MP_E_BUDGET, "%s of VRAM are less than the %s that this model needs", mp_size_format(vram_bytes, have), mp_size_format(p->least_vram_bytes, least));
+    if (vram_bytes > before)
+        mp_ledger_set_limit(m->ledger, MP_TIER_VRAM, vram_bytes);
+    uint64_t bytes = vram_bytes - others < p->expert_vram_all_bytes ? vram_bytes - others : p->expert_vram_all_bytes;
+    mp_err err = m->pager ? mp_pager_resize(m->pager, bytes) : MP_OK;
+    mp_ledger_set_limit(m->ledger, MP_TIER_VRAM, err ? before : vram_bytes);
+    return err;
+}
+
+moped_status moped_model_resize_vram(moped_model *model, uint64_t vram_bytes)
+{
+    if (!model->m->dev->memory || model->m->opt.no_paging)
+        return mp_fail(MP_E_USAGE, "a model that was opened without %s keeps its budget of VRAM", model->m->dev->memory ? "paging" : "a GPU");
+    pthread_mutex_lock(&model->resizing);
+    mp_err err = resize_vram(model->m, vram_bytes);
     pthread_mutex_unlock(&model->resizing);
     return err;
 }

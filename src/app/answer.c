@@ -112,6 +112,9 @@ static json_t *memory_json(moped_model *model) {
     app_put_int(o, "ram_budget_bytes", m.budget_bytes);
     app_put_int(o, "ram_peak_bytes", m.peak_bytes);
     app_put_int(o, "plan_peak_bytes", m.plan_peak_bytes);
+    app_put_int(o, "vram_budget_bytes", m.vram_budget_bytes);
+    app_put_int(o, "vram_plan_bytes", m.vram_plan_bytes);
+    app_put_int(o, "vram_peak_bytes", m.vram_peak_bytes);
     app_put(o, "owners", app_owners_json(&m));
     return o;
 }
@@ -161,9 +164,13 @@ static void expert_lines(FILE *to, const app_runner *r, const moped_expert_stats
     const moped_result *x = &r->last;
     fprintf(to, "experts  last answer: %llu accesses, %.1f%% hits, %s from disk\n", (unsigned long long)x->expert_accesses,
             percent(x->expert_hits, x->expert_accesses), mp_size_format(x->disk_bytes, a));
-    fprintf(to, "         since loading: %llu accesses, %.1f%% hits, %s from disk, %u of %u in ram, waited %.1fs\n",
+    bool gpu = moped_model_plan(r->model)->vram_budget_bytes != 0;
+    fprintf(to, "         since loading: %llu accesses, %.1f%% hits, %s from disk, %u of %u in %s, waited %.1fs\n",
             (unsigned long long)s->accesses, percent(s->hits, s->accesses), mp_size_format(s->disk_bytes, a), s->resident, s->pages,
-            (double)s->stall_ns * 1e-9);
+            gpu ? "vram" : "ram", (double)s->stall_ns * 1e-9);
+    if (gpu)
+        fprintf(to, "         %s went up to vram, %llu were computed by the processor\n", mp_size_format(s->upload_bytes, a),
+                (unsigned long long)s->computed);
     fprintf(to, "         %llu misses, %llu read (%u now), %llu evicted; guessed ahead: %llu read, %llu used, %llu late, %s wasted\n",
             (unsigned long long)s->misses, (unsigned long long)s->loads, s->reads_in_flight, (unsigned long long)s->evictions,
             (unsigned long long)s->prefetch_issued, (unsigned long long)s->prefetch_used, (unsigned long long)s->prefetch_late,
@@ -185,4 +192,7 @@ void app_answer_stats(FILE *to, const app_runner *r) {
     if (s.pages > 0) expert_lines(to, r, &s);
     fprintf(to, "memory   peak %s of %s (plan %s)\n", mp_size_format(m.peak_bytes, a), mp_size_format(m.budget_bytes, b),
             mp_size_format(m.plan_peak_bytes, c));
+    if (m.vram_budget_bytes)
+        fprintf(to, "vram     peak %s of %s (plan %s)\n", mp_size_format(m.vram_peak_bytes, a), mp_size_format(m.vram_budget_bytes, b),
+                mp_size_format(m.vram_plan_bytes, c));
 }

@@ -204,6 +204,8 @@ static json_t *run_json(const app_bench_job *job, moped_model *model, const figu
     app_put_bool(o, "fits", true);
     app_put_int(o, "ram_budget_bytes", m.budget_bytes);
     app_put_int(o, "ram_peak_bytes", m.peak_bytes);
+    app_put_int(o, "vram_budget_bytes", m.vram_budget_bytes);
+    app_put_int(o, "vram_peak_bytes", m.vram_peak_bytes);
     app_put_int(o, "plan_peak_bytes", m.plan_peak_bytes);
     app_put_int(o, "threads", (uint64_t)plan->threads);
     app_put_int(o, "prompt_tokens", (uint64_t)job->n_prompt);

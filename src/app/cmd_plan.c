@@ -52,14 +52,19 @@ static void print_table(const moped_plan_info *p) {
 static void print_verdict(const moped_plan_info *p) {
     char a[MP_SIZE_TEXT], b[MP_SIZE_TEXT], c[MP_SIZE_TEXT];
     printf("budget     ram %s%s\n", mp_size_format(p->budget_bytes, a), p->budget_chosen ? " (what is free, less the headroom)" : "");
+    if (p->vram_budget_bytes)
+        printf("           vram %s%s; peak %s, least %s\n", mp_size_format(p->vram_budget_bytes, a), p->vram_chosen ? " (what is free there)" : "",
+               mp_size_format(p->vram_need_bytes, b), mp_size_format(p->least_vram_bytes, c));
     printf("%s %s, context %d, batch %d, %d thread%s\n", p->fits ? "peak      " : "needs     ", mp_size_format(p->need_bytes, b), p->ctx_tok,
            p->batch_tok, p->threads, p->threads == 1 ? "" : "s");
     printf("least      ram %s with this context; largest context with this budget: %d\n", mp_size_format(p->least_ram_bytes, c), p->largest_ctx);
+    if (p->expert_pages > 0 && p->vram_budget_bytes)
+        printf("experts    %u of %u stay in vram (%.1f%%)\n", p->expert_vram_slots, p->expert_pages, 100.0 * p->expert_vram_slots / p->expert_pages);
     if (p->expert_pages > 0)
         printf("experts    %u of %u stay in ram (%.1f%%)\n", p->expert_slots, p->expert_pages, 100.0 * p->expert_slots / p->expert_pages);
     if (p->bound_tok_s > 0)
-        printf("bound      %.2f tok/s: every byte once, ram at %.1f GB/s, disk at %.2f GB/s%s\n", p->bound_tok_s, p->ram_bps * 1e-9,
-               p->disk_bps * 1e-9, p->bandwidth_assumed ? " (assumed: `moped doctor` measures them)" : "");
+        printf("bound      %.2f tok/s: every byte once, %sram at %.1f GB/s, disk at %.2f GB/s%s\n", p->bound_tok_s,
+               p->vram_bps > 0 ? "vram at 400 GB/s (assumed), " : "", p->ram_bps * 1e-9, p->disk_bps * 1e-9, p->bandwidth_assumed ? " (assumed: `moped doctor` measures them)" : "");
     printf("%s\n", p->fits ? "fits" : "does not fit");
 }
 

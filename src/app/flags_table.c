@@ -18,6 +18,7 @@ static const app_flag TABLE[] = {
     /* memory and machine */
     {F_RAM, APP_SIZE, LOADS & ~APP_BENCH, "ram", "", "SIZE", 1, 0, "", false, "what is free, less --headroom", "hard limit of the whole process: 8G, 512M, 8GB"},
     {F_BENCH_RAM, APP_SIZES, APP_BENCH, "ram", "", "SIZE,...", 1, 0, "", false, "what is free, less --headroom", "budgets to measure: 4G,8G"},
+    {F_VRAM, APP_TEXT, LOADS, "vram", "", "SIZE|auto", 0, 0, "", false, "no GPU is used", "hard limit on the first GPU, with what its driver takes: 11G; auto: what is free there, less a twentieth"},
     {F_HEADROOM, APP_SIZE, LOADS, "headroom", "", "SIZE", 1, 0, "", false, "1G or a tenth, the smaller", "left alone when --ram is not given"},
     {F_CTX, APP_INT, LOADS, "ctx-size", "-c --ctx", "N", 0, BIG, "", false, "the smaller of the model's and 8192", "tokens of context"},
     {F_BATCH, APP_INT, LOADS | APP_REPLAY, "batch-size", "-b", "N", 1, 65536, "", false, "512", "tokens of a forward pass"},

@@ -8,6 +8,7 @@
 #include "app/doctor/machine.h"
 #include "app/paths.h"
 #include "base/os.h"
+#include "base/size.h"
 
 static void log_line(void *user, moped_log_level level, const char *text) {
     const app_ui *ui = user;
@@ -45,6 +46,18 @@ static mp_err check_isa(const char *isa) {
     return isa ? mp_fail(MP_E_USAGE, "this processor cannot run the instruction set \"%s\"; it can run: %s", isa, known) : MP_OK;
 }
 
+static mp_err vram_bytes(const char *text, uint64_t *out) {
+    *out = 0;
+    if (!text) return MP_OK;
+    if (strcmp(text, "auto") == 0) {
+        *out = MOPED_VRAM_AUTO;
+        return MP_OK;
+    }
+    if (mp_size_parse(text, out) != MP_OK || *out == 0)
+        return mp_fail(MP_E_USAGE, "--vram takes a size such as 11G, or auto, not \"%s\"", text);
+    return MP_OK;
+}
+
 mp_err app_options(const app_flags *flags, app_ui *ui, moped_options *out) {
     *ui = (app_ui){.verbose = app_on(flags, F_VERBOSE), .bar = isatty(STDERR_FILENO) != 0};
     ui->show = ui->verbose || ui->bar;
@@ -65,9 +78,11 @@ mp_err app_options(const app_flags *flags, app_ui *ui, moped_options *out) {
         .log = log_line,
         .user = ui,
     };
+    mp_err e = vram_bytes(app_text(flags, F_VRAM), &out->vram_bytes);
+    if (e) return e;
     const char *prefetch = app_text(flags, F_PREFETCH);
     if (prefetch && strcmp(prefetch, "auto") != 0) out->prefetch = strcmp(prefetch, "on") == 0 ? MOPED_PREFETCH_ON : MOPED_PREFETCH_OFF;
-    mp_err e = kv_type(flags, &out->kv);
+    e = kv_type(flags, &out->kv);
     return e ? e : check_isa(out->isa);
 }
 

@@ -50,6 +50,7 @@ static json_t *model_json(const moped_model_info *m) {
 
 static json_t *bandwidth_json(const moped_plan_info *p) {
     json_t *o = json_object();
+    app_put_real(o, "vram_bps", p->vram_bps);
     app_put_real(o, "ram_bps", p->ram_bps);
     app_put_real(o, "disk_bps", p->disk_bps);
     app_put_bool(o, "assumed", p->bandwidth_assumed);
@@ -61,12 +62,17 @@ json_t *app_plan_json(const moped_plan_info *p) {
     for (int t = 0; t < MOPED_TIER_COUNT; t++) app_put(tiers, moped_tier_name((moped_tier)t), tier_json(p->bytes[t]));
     app_put_int(experts, "pages", p->expert_pages);
     app_put_int(experts, "slots", p->expert_slots);
+    app_put_int(experts, "vram_slots", p->expert_vram_slots);
     app_put_bool(o, "fits", p->fits);
     app_put_int(o, "need_bytes", p->need_bytes);
     app_put_int(o, "least_ram_bytes", p->least_ram_bytes);
     app_put_int(o, "largest_ctx", (uint64_t)p->largest_ctx);
     app_put_int(o, "budget_bytes", p->budget_bytes);
     app_put_bool(o, "budget_chosen", p->budget_chosen);
+    app_put_int(o, "vram_budget_bytes", p->vram_budget_bytes);
+    app_put_bool(o, "vram_chosen", p->vram_chosen);
+    app_put_int(o, "vram_need_bytes", p->vram_need_bytes);
+    app_put_int(o, "least_vram_bytes", p->least_vram_bytes);
     app_put_int(o, "ctx", (uint64_t)p->ctx_tok);
     app_put_int(o, "plan_peak_bytes", p->need_bytes);
     app_put_int(o, "batch", (uint64_t)p->batch_tok);
@@ -113,6 +119,8 @@ json_t *app_experts_json(moped_model *model) {
     app_put_int(o, "disk_bytes", s.disk_bytes);
     app_put_int(o, "reads_in_flight", s.reads_in_flight);
     app_put_int(o, "evictions", s.evictions);
+    app_put_int(o, "upload_bytes", s.upload_bytes);
+    app_put_int(o, "computed", s.computed);
     app_put_int(o, "stall_ns", s.stall_ns);
     app_put_int(o, "slots", s.slots);
     app_put_int(o, "resident", s.resident);

@@ -21,8 +21,11 @@ void app_plan_line(FILE *to, const moped_plan_info *p) {
     /* the slots in RAM hold copies of what lies on disk, so the parts add up to more than the whole only on paper */
     uint64_t in_ram = tier_sum(p, MOPED_TIER_RAM), on_disk = p->bytes[MOPED_TIER_DISK][MOPED_OWN_EXPERTS];
     fprintf(to, "plan   weights %s = ram %s + disk %s | kv %s (%d) | work %s | budget ram %s → %s", mp_size_format(p->model.file_bytes, a),
-            mp_size_format(in_ram, b), mp_size_format(on_disk, c), mp_size_format(ram[MOPED_OWN_KV], d), p->ctx_tok,
+            mp_size_format(in_ram, b), mp_size_format(on_disk, c), mp_size_format(ram[MOPED_OWN_KV] + p->bytes[MOPED_TIER_VRAM][MOPED_OWN_KV], d), p->ctx_tok,
             mp_size_format(ram[MOPED_OWN_WORK], e), mp_size_format(p->budget_bytes, f), p->fits ? "fits" : "does not fit");
+    if (p->vram_budget_bytes)
+        fprintf(to, ", vram %s of %s (%u of %u experts)", mp_size_format(p->vram_need_bytes, a), mp_size_format(p->vram_budget_bytes, b), p->expert_vram_slots,
+                p->expert_pages);
     if (p->fits && p->bound_tok_s > 0)
         fprintf(to, ", at most %.*f tok/s%s", p->bound_tok_s < 100 ? 1 : 0, p->bound_tok_s, p->bandwidth_assumed ? " (bandwidths assumed)" : "");
 }
@@ -64,6 +67,8 @@ static void ready_line(moped_model *model, const app_ui *ui, const char *io) {
     moped_model_experts(model, &experts);
     fprintf(stderr, "%sready  %.1fs   ram %s of %s (plan %s)", ui->bar_drawn ? "\r\033[K" : "", (double)(mp_now_ns() - ui->start_ns) * 1e-9,
             mp_size_format(m.now_bytes, a), mp_size_format(m.budget_bytes, b), mp_size_format(m.plan_peak_bytes, c));
+    if (m.vram_budget_bytes)
+        fprintf(stderr, ", vram %s of %s", mp_size_format(m.vram_now_bytes, a), mp_size_format(m.vram_budget_bytes, b));
     if (experts.slots > experts.resident) /* they are filled as tokens ask for them */
         fprintf(stderr, ", %u slots for experts to fill, read by %s", experts.slots - experts.resident, io);
     fputc('\n', stderr);

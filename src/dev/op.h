@@ -49,7 +49,8 @@ typedef struct mp_op {
         struct { mp_rope_mode mode; float factor; } rope; /* cos and sin are multiplied by factor */
         struct { const mp_segment *seg; int n_seg, layer, window; float scale; } attn; /* window 0: all; also for KV_WRITE */
         struct { int k; bool renorm; float scale; } route;  /* softmax over all E; renorm over the chosen; times scale */
-        struct { const mp_expert_job *jobs; int n_jobs, k; } experts;
+        struct { const mp_expert_job *jobs; int n_jobs, k; int32_t most; } experts; /* most: rows of the longest job of the batch, of this call or another: how
+                                                                                     * sums are ordered may depend on that, and on no job's company */
     } u;
     void *scratch; /* mp_dev_scratch() bytes in the device's memory; contents mean nothing before and after */
 } mp_op;

@@ -247,6 +247,13 @@ void mp_pager_get_uses(mp_pager *pager, uint32_t *out) {
     pthread_mutex_unlock(&pager->lock);
 }
 
+uint32_t mp_pager_uses_of(mp_pager *pager, mp_page page) {
+    pthread_mutex_lock(&pager->lock);
+    uint32_t uses = pager->page[page].uses;
+    pthread_mutex_unlock(&pager->lock);
+    return uses;
+}
+
 void mp_pager_reset_stats(mp_pager *pager) {
     pthread_mutex_lock(&pager->lock);
     const mp_pager_stats was = pager->stats;

@@ -72,6 +72,10 @@ typedef struct mp_pager_config {
     int                 readers;    /* reads in flight at most; 0: 8 */
     mp_io_method        method;     /* MP_IO_URING: one thread keeps them all in a ring (for slices whose source names their file), else a thread each */
     double              disk_cost;  /* how many bytes memory reads while the disk reads one; 0: not known. Only for stats.bound_bytes */
+    /* Told of each region of slots when it has come (on), and before it goes; no lock is held. NULL: nobody asks. */
+    void              (*region)(void *self, unsigned char *base, size_t bytes, bool on);
+    void               *region_self;
+    bool                elastic;    /* where its memory has less to give than the budget, open takes fewer slots, but not fewer than the least */
     bool                populate;   /* touch all slots in the background, with what the processors have to spare, so that the peak is the planned one */
 } mp_pager_config;
 
@@ -90,6 +94,8 @@ void   mp_pager_close(mp_pager **pager);
  * in flight is a miss). The policy sees the whole set before it evicts; reads of the misses start at once, as far as slots permit, the others as
  * pins are dropped. set->n may exceed the slots. */
 mp_err mp_pager_want(mp_pager *pager, const mp_access *set);
+/* The same, but of elsewhere[i] (NULL: none) only the use is counted: whoever asks does without it if it is not resident, and must not pin it then. */
+mp_err mp_pager_want_some(mp_pager *pager, const mp_access *set, const bool *elsewhere);
 /* Every page has a slot and is in it: nothing will be read any more. */
 bool   mp_pager_complete(const mp_pager *pager);
 /* Waits until one of pages[0..n) can be pinned without waiting, and says which. n >= 1. Errors: as of a pin with MUST. */
@@ -147,4 +153,5 @@ void mp_pager_get_stats(mp_pager *pager, mp_pager_stats *out);
 void mp_pager_reset_stats(mp_pager *pager); /* counters only */
 /* How many tokens each page was announced for, out [pages]; goes round at 2^32; resetting the counters does not touch it. */
 void mp_pager_get_uses(mp_pager *pager, uint32_t *out);
+uint32_t mp_pager_uses_of(mp_pager *pager, mp_page page); /* of one */
 #endif

@@ -109,7 +109,7 @@ static uint32_t slots_for(const mp_pager_shape *shape, uint64_t bytes) {
     return low;
 }
 
-static uint32_t least_slots(const mp_pager_shape *shape, int class, uint32_t min_slots) {
+uint32_t mp_pager_least_slots(const mp_pager_shape *shape, int class, uint32_t min_slots) {
     uint32_t least = class == 0 && min_slots > 1 ? min_slots : 1;
     return least < shape->pages ? least : shape->pages;
 }
@@ -117,7 +117,7 @@ static uint32_t least_slots(const mp_pager_shape *shape, int class, uint32_t min
 static mp_pager_cost price(const mp_pager_shape *shape, int classes, uint32_t min_slots) {
     mp_pager_cost cost = {0};
     for (int c = 0; c < classes; c++) {
-        cost.least_bytes += mp_pager_slots_cost(&shape[c], least_slots(&shape[c], c, min_slots));
+        cost.least_bytes += mp_pager_slots_cost(&shape[c], mp_pager_least_slots(&shape[c], c, min_slots));
         cost.all_bytes += mp_pager_slots_cost(&shape[c], shape[c].pages);
     }
     return cost;
@@ -154,7 +154,7 @@ mp_err mp_pager_divide(const mp_pager_shape *shape, int classes, uint32_t min_sl
     for (int c = 0; c < classes; c++) all += (double)shape[c].slot_bytes * shape[c].pages;
     uint64_t left = budget_bytes - cost.least_bytes, spare = left;
     for (int c = 0; c < classes; c++) {
-        uint32_t least = least_slots(&shape[c], c, min_slots);
+        uint32_t least = mp_pager_least_slots(&shape[c], c, min_slots);
         uint64_t share = (uint64_t)((double)spare * ((double)shape[c].slot_bytes * shape[c].pages / all));
         if (share > left) share = left; /* rounding */
         uint64_t base = mp_pager_slots_cost(&shape[c], least);

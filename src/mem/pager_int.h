@@ -161,6 +161,7 @@ uint64_t mp_pager_layout(const mp_source *source, const mp_page_desc *desc, uint
 /* Classes in descending order of slot_bytes; returns how many. */
 int      mp_pager_shapes(const mp_pager_config *config, mp_pager_shape shape[MP_PAGER_CLASSES]);
 int      mp_pager_class_of(const mp_pager_shape *shape, int classes, uint64_t bytes);
+uint32_t mp_pager_least_slots(const mp_pager_shape *shape, int class, uint32_t min_slots); /* of one class, for mp_pager_open's min_slots */
 uint64_t mp_pager_slots_cost(const mp_pager_shape *shape, uint32_t slots);   /* as the ledger charges it */
 /* Divides the budget: slots[c] of each class. Errors: MP_E_BUDGET with the least. */
 mp_err   mp_pager_divide(const mp_pager_shape *shape, int classes, uint32_t min_slots, uint64_t budget_bytes, uint32_t slots[MP_PAGER_CLASSES]);

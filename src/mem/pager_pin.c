@@ -235,20 +235,37 @@ static void add_bound(mp_pager *pager, const mp_access *set) {
     pager->stats.bound_bytes += read > (double)hit ? read : (double)hit;
 }
 
-static void announce(mp_pager *pager, mp_page page) {
+static void announce(mp_pager *pager, mp_page page, bool elsewhere) {
     assert(page < pager->config.pages);
     mp_pager_page *p = &pager->page[page];
     mp_pager_group_stats *group = &pager->group[mp_pager_group_of(pager, page)];
     bool hit = p->state == MP_PAGE_RESIDENT;
-    p->wanted = pager->epoch;
-    p->announcer = mp_pager_thread();
+    if (!elsewhere) {
+        p->wanted = pager->epoch;
+        p->announcer = mp_pager_thread();
+    } else if (p->state == MP_PAGE_AWAY && p->list != MP_LIST_PENDING) {
+        pager->config.policy.evicted(pager->config.policy.self, page); /* it was told of, and will not come */
+    }
     pager->stats.accesses++, group->accesses++;
     if (hit) pager->stats.hits++, group->hits++;
     else pager->stats.misses++, group->misses++;
     count_hint(pager, page);
 }
 
+/* The reads of those that were announced for themselves, in runs. */
+static void demand_here(mp_pager *pager, const mp_access *set, const bool *elsewhere) {
+    for (uint32_t i = 0, n; i < set->n; i += n) {
+        for (n = 1; elsewhere && i + n < set->n && elsewhere[i + n] == elsewhere[i];) n++;
+        if (!elsewhere) n = set->n;
+        if (!elsewhere || !elsewhere[i]) mp_pager_demand(pager, set->pages + i, n, false);
+    }
+}
+
 mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
+    return mp_pager_want_some(pager, set, NULL);
+}
+
+mp_err mp_pager_want_some(mp_pager *pager, const mp_access *set, const bool *elsewhere) {
     const mp_page *pages = set->pages;
     uint32_t n = set->n;
     pthread_mutex_lock(&pager->lock);
@@ -256,11 +273,11 @@ mp_err mp_pager_want(mp_pager *pager, const mp_access *set) {
     tell_policy(pager, set);
     add_bound(pager, set);
     for (uint32_t i = 0; i < n; i++) {
-        announce(pager, pages[i]);
+        announce(pager, pages[i], elsewhere && elsewhere[i]);
         pager->page[pages[i]].uses += set->rows ? set->rows[i] : 1;
     }
     if (n && !pager->dry) {
-        mp_pager_demand(pager, pages, n, false);
+        demand_here(pager, set, elsewhere);
         mp_pager_cancel_hints(pager, mp_pager_group_of(pager, pages[0])); /* what the set needs is no hint any more */
         if (pager->hinted.n) mp_pager_ring(pager, 1); /* this group's made room for those of others */
     }

@@ -130,6 +130,10 @@ static mp_err reserve_region(mp_pager *pager, mp_pager_class *c) {
     return MP_OK;
 }
 
+static void tell_region(const mp_pager *pager, const mp_region *memory, bool on) {
+    if (pager->config.region && memory->base) pager->config.region(pager->config.region_self, memory->base, memory->bytes, on);
+}
+
 /* The lock is released while the memory is made; resizing keeps others off the regions. */
 static mp_err add_region(mp_pager *pager, int class, uint32_t slots) {
     mp_pager_class *c = &pager->class[class];
@@ -140,6 +144,7 @@ static mp_err add_region(mp_pager *pager, int class, uint32_t slots) {
     pthread_mutex_unlock(&pager->lock);
     err = mp_region_open_in(pager->config.ledger, pager->config.memory, pager->config.owner, slots * c->shape.slot_bytes, &memory);
     if (!err && !pager->config.memory) err = mp_pager_touched_open(pager, &memory, &touched);
+    if (!err) tell_region(pager, &memory, true);
     pthread_mutex_lock(&pager->lock);
     if (err) {
         mp_region_close(&memory);
@@ -223,6 +228,7 @@ static mp_err drop_region(mp_pager *pager, int class) {
     pager->stats.slots = pager->stats.slots - c->region[c->regions].slots;
     pager->stats.slot_bytes -= memory.charged;
     pthread_mutex_unlock(&pager->lock);
+    tell_region(pager, &memory, false);
     mp_region_close(&memory);
     pthread_mutex_lock(&pager->lock);
     return MP_OK;
@@ -238,12 +244,18 @@ static uint64_t charged(const mp_pager_class *c) {
  * the ones that a fresh pager has, and a few slots less may fit. */
 static mp_err grow_class(mp_pager *pager, int class, uint32_t slots, uint64_t bytes) {
     mp_pager_class *c = &pager->class[class];
+    uint32_t least = mp_pager_least_slots(&c->shape, class, pager->min_slots);
     mp_err err = MP_OK;
     while (c->slots < slots && !err) {
         uint32_t n = slots - c->slots < c->shape.region_slots ? slots - c->slots : c->shape.region_slots;
         while (n && charged(c) + mp_region_cost_in(c->shape.memory, n * c->shape.slot_bytes) > bytes) n--;
         if (!n) break;
         err = add_region(pager, class, n);
+        if (err == MP_E_BUDGET && pager->config.elastic) {
+            if (c->slots >= least) return MP_OK; /* what the region would have taken stays free: somebody is short of memory there */
+            slots = c->slots + n / 2 > least ? c->slots + n / 2 : least;
+            if (n > least - c->slots) err = MP_OK; /* once more, for less */
+        }
     }
     return err;
 }
@@ -265,6 +277,7 @@ void mp_pager_slots_close(mp_pager *pager) {
         mp_pager_class *c = &pager->class[i];
         for (uint32_t r = 0; r < c->regions; r++) {
             mp_free(c->region[r].touched);
+            tell_region(pager, &c->region[r].memory, false);
             mp_region_close(&c->region[r].memory);
         }
         MP_FREE(c->region);

@@ -9,6 +9,8 @@ typedef struct mp_plan {
     bool     fits, budget_chosen;
     uint64_t budget_bytes;     /* RAM limit planned for */
     uint64_t vram_budget_bytes; /* VRAM limit planned for; 0: no GPU is used */
+    bool     vram_chosen, vram_fits; /* chosen: by what was free there. fits: true without a GPU */
+    uint64_t vram_need_bytes, least_vram_bytes; /* as need_bytes and least_ram_bytes */
     uint64_t need_bytes;       /* predicted peak; when it does not fit, the least for this context */
     uint64_t least_ram_bytes;  /* the smallest budget that works with this context */
     int64_t  ctx_tok, largest_ctx;
@@ -18,12 +20,14 @@ typedef struct mp_plan {
     uint64_t overhead_bytes;   /* of libraries, libc and threads: what the process held before it opened the model, and what running adds */
     uint64_t expert_budget_bytes, expert_vram_bytes; /* what is given to slots */
     uint64_t expert_least_bytes, expert_all_bytes; /* slots: least that works, everything resident */
+    uint64_t expert_vram_least_bytes, expert_vram_all_bytes; /* the same of those in VRAM */
     uint64_t dense_tok_bytes, expert_tok_bytes;    /* weights that one decoded token reads */
-    double   ram_bps, disk_bps, bound_tok_s;
+    double   vram_bps, ram_bps, disk_bps, bound_tok_s; /* vram_bps 0: no GPU */
     bool     bandwidth_assumed;
 } mp_plan;
 
 /* What was assumed when nothing was measured: a modest desktop. */
+#define MP_PLAN_VRAM_BPS 400e9
 #define MP_PLAN_RAM_BPS 20e9
 #define MP_PLAN_DISK_BPS 1.5e9
 
@@ -34,9 +38,11 @@ uint64_t mp_plan_slack(uint64_t budget_bytes);
 /* The smallest budget that leaves `bytes` beside its slack. */
 uint64_t mp_plan_with_slack(uint64_t bytes);
 
-/* Sums: RAM of all owners. */
+/* Sums of all owners. */
 uint64_t mp_plan_ram(const mp_plan *p);
+uint64_t mp_plan_vram(const mp_plan *p);
 
-/* tokens/s <= 1 / (dense bytes / RAM + max(resident expert bytes / RAM, missed expert bytes / disk)), experts hit in proportion to the slots. */
+/* tokens/s <= 1 / (dense bytes / RAM + max(resident expert bytes / RAM, missed expert bytes / disk)), experts hit in proportion to the slots. With a GPU: dense
+ * bytes / VRAM, and the largest of three: of VRAM, of RAM (which is read whether its experts are computed there or go up), and of the disk. */
 double mp_plan_bound(const mp_plan *p);
 #endif

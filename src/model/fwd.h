@@ -40,6 +40,7 @@ typedef struct mp_fwd {
     mp_tensor        pos, inv_freq; /* i32[T], f32[R/2] */
     mp_tensor        residual;      /* x[T,D] that the layer's experts will be added to: what the next layer's router is guessed from */
     struct mp_prefetch *prefetch;   /* NULL: no guesses */
+    struct mp_beside *beside;       /* the processor, where dev is a GPU's and pages its experts; NULL: it has no part */
     mp_times        *times; /* NULL: nobody asked where time goes */
     mp_product          product; /* which product the next LINEAR is: only times looks at it */
     mp_err           err;

@@ -370,6 +370,9 @@ static mp_err open_device(mp_model *m)
 {
     if (!m->opt.vram_bytes)
         return mp_dev_cpu_open(m->ledger, m->pool, m->kern, &m->dev);
+    mp_err err = mp_dev_cpu_open(m->ledger, m->pool, m->kern, &m->beside.cpu);
+    if (err)
+        return err;
     if (m->opt.train)
         return mp_fail(MP_E_USAGE, "training is done on the CPU; leave out the budget of VRAM");
     if (!mp_ledger_dry(m->ledger)) /* the planner wants to know what it would take */
@@ -418,6 +421,13 @@ static bool is_uncached(const mp_model *m)
     return m->opt.policy && !strcmp(m->opt.policy, "none");
 }
 
+/* The GPU's link reads the host's slots. */
+static void lock_slots(void *self, unsigned char *base, size_t bytes, bool on)
+{
+    mp_dev *dev = ((mp_model *)self)->dev;
+    dev->v->lock(dev, base, bytes, on);
+}
+
 mp_err mp_model_pager_config(mp_model *m, mp_pager_config *out)
 {
     *out = (mp_pager_config){ .ledger = m->ledger, .owner = MP_OWN_EXPERTS, .pages = m->binder.pages, .group_pages = (uint32_t)m->config.experts, .desc = m->binder.page };
@@ -432,6 +442,10 @@ mp_err mp_model_pager_config(mp_model *m, mp_pager_config *out)
     out->disk_cost = m->opt.ram_bps > 0 && m->opt.disk_bps > 0 ? m->opt.ram_bps / m->opt.disk_bps : MP_PLAN_RAM_BPS / MP_PLAN_DISK_BPS;
     out->method = io.method;
     out->readers = io.depth;
+    if (m->dev->v->lock) {
+        out->region = lock_slots;
+        out->region_self = m;
+    }
     return MP_OK;
 }
 
@@ -444,7 +458,9 @@ static mp_err load_from_below(void *self, mp_page page, const mp_page_desc *desc
     mp_err err = mp_pager_pin(m->below, page, MP_MUST, MP_PIN_READ, &pin, &got);
     if (err)
         return err;
+    uint64_t since = mp_beside_up_begin(&m->beside);
     err = mp_memory_fill(m->dev->memory, dst, pin.slice[slice], desc->slice[slice].bytes);
+    mp_beside_up_end(&m->beside, since, desc->slice[slice].bytes);
     mp_pager_unpin(m->below, page);
     return err;
 }
@@ -457,6 +473,7 @@ static mp_pager_config upper_config(mp_model *m)
     c.desc = m->binder.page;
     c.source = (mp_source){ .self = m, .load = load_from_below };
     c.readers = READERS;
+    c.elastic = true;
     return c;
 }
 
@@ -571,9 +588,20 @@ static mp_err open_pagers(mp_model *m, uint64_t ram_bytes, uint64_t vram_bytes)
     err = open_pager(m, &c, gpu ? NULL : m->opt.policy, &ram, gpu ? &m->below : &m->pager);
     if (err || !gpu)
         return err;
+    m->beside.ram = m->below;
+    m->beside.fixed = m->opt.deterministic;
     c = upper_config(m);
     c.budget_bytes = vram_bytes;
     return open_pager(m, &c, m->uncached ? NULL : m->opt.policy, &vram, &m->pager);
+}
+
+/* Others may have taken of the card what the plan counted on. */
+static void say_if_fewer(mp_model *m, uint64_t vram_bytes)
+{
+    mp_pager_stats s;
+    mp_pager_get_stats(m->pager, &s);
+    if (m->below && !mp_ledger_dry(m->ledger) && s.slots < s.pages && s.slot_bytes < vram_bytes - vram_bytes / 16)
+        mp_logf(&m->opt.log, MP_LOG_WARN, "the GPU has no room for all that was planned: %u of %u experts stay in VRAM", s.slots, s.pages);
 }
 
 mp_err mp_model_open_experts(mp_model *m, uint64_t ram_bytes, uint64_t vram_bytes)
@@ -583,6 +611,8 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t ram_bytes, uint64_t vram_byte
     if (m->opt.train)
         return load_resident(m);
     mp_err err = open_pagers(m, ram_bytes, vram_bytes);
+    if (!err)
+        say_if_fewer(m, vram_bytes);
     if (!err && m->opt.no_paging)
         err = hold_all(m);
     return err || m->uncached ? err : mp_heat_start(m);
@@ -616,6 +646,7 @@ void mp_model_close(mp_model **model)
     mp_kv_pool_close(&m->kv_pool);
     mp_region_close(&m->weights);
     mp_region_close(&m->rope_region);
+    mp_dev_close(&m->beside.cpu);
     mp_dev_close(&m->dev); /* after everything that lies in its memory */
     mp_pool_close(&m->pool);
     mp_region_close(&m->resident_region);

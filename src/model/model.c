@@ -28,6 +28,7 @@ mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_fo
     pthread_mutex_lock(&m->lock);
     mp_fwd f = { .dev = m->dev, .arena = &m->work, .host = m->dev->memory ? &m->host_work : &m->work, .tape = tape, .pager = m->pager, .config = &m->config, .batch = batch };
     f.prefetch = &m->prefetch;
+    f.beside = m->beside.cpu && !m->resident ? &m->beside : NULL;
     f.routing = m->routing;
     f.recorder = m->recorder;
     f.times = batch->times;

@@ -9,17 +9,20 @@
 #include "mem/source_file.h"
 #include "mem/plan.h"
 #include "model/arch.h"
+#include "model/block/beside.h"
 #include "model/block/prefetch.h"
 #include "model/tok/tok.h"
+
+#define MP_VRAM_AUTO UINT64_MAX
 
 typedef struct mp_model_options { /* zero: default */
     const char *path;
     uint64_t    ram_bytes, headroom_bytes;
-    uint64_t    vram_bytes;  /* of the first GPU; 0: none is used */
+    uint64_t    vram_bytes;  /* of the first GPU; 0: none is used; MP_VRAM_AUTO: what is free there */
     int64_t     ctx_tok;
     int         batch_tok, threads, sessions;
     mp_dtype    kv;          /* MP_F32, MP_F16; kv_given false: by the file */
-    bool        kv_given, train, no_check, no_paging, times;
+    bool        kv_given, deterministic, train, no_check, no_paging, times;
     const char *isa, *policy, *profile, *profile_out, *io, *trace, *routing; /* NULL: see moped.h */
     int         prefetch;    /* moped_prefetch */
     double      ram_bps, disk_bps;
@@ -50,6 +53,7 @@ typedef struct mp_model {
     const mp_kern   *kern;
     mp_pool         *pool;
     mp_dev          *dev;
+    mp_beside        beside;  /* with a GPU: the processor's device, which computes some of the experts */
     mp_kv_pool      *kv_pool;
     mp_pager        *pager;   /* what the forward pins experts of: the device's slots. NULL: no experts, or training */
     mp_pager        *below;   /* with a GPU: the host's slots, which that pager reads from */

@@ -6,6 +6,7 @@
 #include "model/session.h"
 
 enum { DEFAULT_CTX = 8192, DEFAULT_BATCH = 512 };
+enum { VRAM_HEADROOM = 256 << 20, LEAST_BATCH = 64 };
 enum { RUN_OVERHEAD = 870 << 10 };        /* code and libc's own, touched after the plan: 0.8 to 0.95 MiB on Debian 12 */
 enum { MARGIN = (1 << 20) + (512 << 10) }; /* what a process holds before it opens a model varies by 200 KB from run to run */
 
@@ -20,13 +21,17 @@ static uint64_t session_bytes(const mp_model *m, int64_t ctx)
     return (uint64_t)ctx * 8 + (uint64_t)m->opt.batch_tok * 4 + (uint64_t)m->config.vocab * 4 + 1024 + generation_bytes(m, ctx);
 }
 
-/* Everything whose size depends on the context. */
-static uint64_t ctx_bytes(const mp_model *m, int64_t ctx)
+/* Everything whose size depends on the context, in one tier. */
+static uint64_t ctx_bytes(const mp_model *m, mp_tier tier, int64_t ctx)
 {
     mp_kv_config c = { .layers = m->config.layers, .heads = m->config.kv_heads, .k_dim = m->config.head_dim, .v_dim = m->config.head_dim, .dtype = m->opt.kv };
+    const mp_memory *memory = m->dev->memory;
     uint64_t blocks = (uint64_t)m->opt.sessions * mp_kv_blocks_for(ctx);
+    uint64_t cache = tier == (memory ? memory->tier : MP_TIER_RAM) ? mp_region_cost_in(memory, blocks * mp_kv_block_bytes(&c)) : 0;
+    if (tier != MP_TIER_RAM)
+        return cache;
     uint64_t lists = blocks * 2 * sizeof(uint32_t); /* in which the pool keeps its blocks */
-    return mp_region_cost(blocks * mp_kv_block_bytes(&c)) + lists + (uint64_t)m->opt.sessions * session_bytes(m, ctx);
+    return cache + lists + (uint64_t)m->opt.sessions * session_bytes(m, ctx);
 }
 
 /* ---- options and budget ---- */
@@ -68,6 +73,19 @@ static void choose_budget(const mp_model_options *o, uint64_t own_bytes, mp_plan
     uint64_t headroom = o->headroom_bytes ? o->headroom_bytes : free_now / 10 < 1u << 30 ? free_now / 10 : 1u << 30;
     p->budget_chosen = !o->ram_bytes;
     p->budget_bytes = o->ram_bytes ? o->ram_bytes : own_bytes + (free_now > headroom ? free_now - headroom : 0);
+}
+
+/* With --vram auto what is free on the card, less a headroom for what others do there. */
+static mp_err choose_vram(mp_model_options *o, mp_plan *p)
+{
+    mp_dev_vram v;
+    p->vram_chosen = o->vram_bytes == MP_VRAM_AUTO;
+    if (!p->vram_chosen)
+        return MP_OK;
+    mp_err err = mp_dev_cuda_vram(0, &v);
+    uint64_t headroom = v.total_bytes / 20 < VRAM_HEADROOM ? VRAM_HEADROOM : v.total_bytes / 20;
+    o->vram_bytes = v.context_bytes + (v.free_bytes > headroom ? v.free_bytes - headroom : 0);
+    return err;
 }
 
 /* Is there room here for what the plan needs? A budget is a limit, not a promise that the machine has so much. */
@@ -115,20 +133,23 @@ static void fill_speed(const mp_model *m, mp_plan *p)
             p->dense_tok_bytes += m->binder.list[i].bytes;
     p->expert_pages = m->binder.pages;
     p->expert_tok_bytes = m->config.experts ? experts / (uint64_t)m->config.experts * (uint64_t)m->config.experts_used : 0;
+    p->vram_bps = m->dev->memory ? MP_PLAN_VRAM_BPS : 0;
     p->ram_bps = m->opt.ram_bps > 0 ? m->opt.ram_bps : MP_PLAN_RAM_BPS;
     p->disk_bps = m->opt.disk_bps > 0 ? m->opt.disk_bps : MP_PLAN_DISK_BPS;
     p->bandwidth_assumed = !(m->opt.ram_bps > 0 && m->opt.disk_bps > 0);
 }
 
-/* The largest context for which everything but the experts, and their least, fits; 0: none. */
+/* The largest context for which everything but the experts, and their least, fits; 0: none. others: bytes in RAM. */
 static int64_t largest_ctx(const mp_model *m, const mp_plan *p, uint64_t others)
 {
+    int64_t ctx = m->opt.ctx_tok;
     uint64_t limit = p->budget_bytes - mp_plan_slack(p->budget_bytes);
-    uint64_t fixed = others - ctx_bytes(m, m->opt.ctx_tok) + p->expert_least_bytes + MARGIN; /* so that what is named can be given */
-    int64_t lo = 0, hi = m->config.ctx_train > m->opt.ctx_tok ? m->config.ctx_train : m->opt.ctx_tok;
+    uint64_t fixed = others - ctx_bytes(m, MP_TIER_RAM, ctx) + p->expert_least_bytes + MARGIN; /* so that what is named can be given */
+    uint64_t above = p->least_vram_bytes - ctx_bytes(m, MP_TIER_VRAM, ctx);
+    int64_t lo = 0, hi = m->config.ctx_train > ctx ? m->config.ctx_train : ctx;
     while (lo < hi) {
         int64_t mid = lo + (hi - lo + 1) / 2;
-        if (fixed + ctx_bytes(m, mid) <= limit)
+        if (fixed + ctx_bytes(m, MP_TIER_RAM, mid) <= limit && above + ctx_bytes(m, MP_TIER_VRAM, mid) <= p->vram_budget_bytes)
             lo = mid;
         else
             hi = mid - 1;
@@ -141,6 +162,10 @@ static mp_err refuse(const mp_model *m, const mp_plan *p)
     char need[MP_SIZE_TEXT], have[MP_SIZE_TEXT], shorter[96] = "no context fits it";
     if (p->largest_ctx > 0)
         snprintf(shorter, sizeof(shorter), "the largest context that fits is %lld (-c %lld)", (long long)p->largest_ctx, (long long)p->largest_ctx);
+    if (!p->vram_fits)
+        return mp_fail(MP_E_BUDGET, "with a context of %lld tokens this model needs at least %s of VRAM, and the budget is %s; give --vram %lluM or more; %s",
+                       (long long)m->opt.ctx_tok, mp_size_format(p->least_vram_bytes, need), mp_size_format(p->vram_budget_bytes, have),
+                       (unsigned long long)((p->least_vram_bytes + (1u << 20) - 1) >> 20), shorter);
     return mp_fail(MP_E_BUDGET, "with a context of %lld tokens this model needs at least %s of RAM, and the budget is %s; give --ram %lluM or more; %s",
                    (long long)m->opt.ctx_tok, mp_size_format(p->least_ram_bytes, need), mp_size_format(p->budget_bytes, have),
                    (unsigned long long)(p->least_ram_bytes >> 20), shorter); /* whole MiB: what is named can be given */
@@ -168,20 +193,17 @@ static mp_err price_bookkeeping(mp_model *m, const mp_pager_cost *cost, const mp
 }
 
 /* What the GPU's budget leaves for slots there. */
-static mp_err decide_vram(const mp_model *m, mp_plan *p, const mp_pager_cost *cost)
+static void decide_vram(const mp_model *m, mp_plan *p, const mp_pager_cost *cost)
 {
-    char need[MP_SIZE_TEXT], have[MP_SIZE_TEXT];
     uint64_t others = mp_ledger_used(m->ledger, MP_TIER_VRAM);
     p->vram_budget_bytes = m->opt.vram_bytes;
-    if (!p->vram_budget_bytes)
-        return MP_OK;
-    if (others + cost->least_bytes > p->vram_budget_bytes)
-        return mp_fail(MP_E_BUDGET, "with a context of %lld tokens this model needs at least %s of VRAM, and the budget is %s; give --vram %lluM or more, or a shorter context",
-                       (long long)m->opt.ctx_tok, mp_size_format(others + cost->least_bytes, need), mp_size_format(p->vram_budget_bytes, have),
-                       (unsigned long long)((others + cost->least_bytes + (1u << 20) - 1) >> 20));
-    uint64_t left = p->vram_budget_bytes - others;
+    p->expert_vram_least_bytes = cost->least_bytes;
+    p->expert_vram_all_bytes = cost->all_bytes;
+    p->least_vram_bytes = m->dev->memory ? others + cost->least_bytes : 0;
+    p->vram_need_bytes = p->least_vram_bytes;
+    p->vram_fits = p->least_vram_bytes <= p->vram_budget_bytes;
+    uint64_t left = p->vram_fits ? p->vram_budget_bytes - others : cost->least_bytes;
     p->expert_vram_bytes = left < cost->all_bytes ? left : cost->all_bytes;
-    return MP_OK;
 }
 
 static mp_err decide(mp_model *m, mp_plan *p)
@@ -191,23 +213,23 @@ static mp_err decide(mp_model *m, mp_plan *p)
     mp_err err = mp_model_price_experts(m, &cost, &vram);
     if (!err)
         err = price_bookkeeping(m, &cost, &vram, &bookkeeping);
-    if (!err)
-        err = decide_vram(m, p, &vram);
     if (err)
         return err;
+    decide_vram(m, p, &vram);
     fill_lines(m, p);
     uint64_t others = mp_plan_ram(p) + bookkeeping, limit = p->budget_bytes - mp_plan_slack(p->budget_bytes);
     p->expert_least_bytes = cost.least_bytes;
     p->expert_all_bytes = cost.all_bytes;
     p->least_ram_bytes = with_slack(others + cost.least_bytes > loading ? others + cost.least_bytes : loading);
     p->largest_ctx = m->dense_peak_bytes <= limit ? largest_ctx(m, p, others) : 0;
-    p->fits = others + cost.least_bytes <= limit && loading <= limit;
+    p->fits = p->vram_fits && others + cost.least_bytes <= limit && loading <= limit;
     if (p->fits && p->largest_ctx < p->ctx_tok)
         p->largest_ctx = p->ctx_tok;
     p->need_bytes = p->least_ram_bytes;
     fill_speed(m, p);
     if (!p->fits) {
         p->bytes[MP_TIER_RAM][MP_OWN_EXPERTS] = cost.least_bytes;
+        p->bytes[MP_TIER_VRAM][MP_OWN_EXPERTS] = vram.least_bytes;
         p->bytes[MP_TIER_RAM][MP_OWN_OVERHEAD] += bookkeeping;
         return refuse(m, p);
     }
@@ -229,6 +251,7 @@ static mp_err decide(mp_model *m, mp_plan *p)
     if (p->expert_slots < p->expert_pages)
         p->bytes[MP_TIER_DISK][MP_OWN_EXPERTS] = page_bytes(m) / p->expert_pages * (p->expert_pages - p->expert_slots);
     p->need_bytes = mp_plan_ram(p) > loading ? mp_plan_ram(p) : loading;
+    p->vram_need_bytes = mp_plan_vram(p);
     p->bound_tok_s = mp_plan_bound(p);
     return MP_OK;
 }
@@ -255,7 +278,7 @@ static mp_err begin(const mp_model_options *options, bool dry, uint64_t limit_by
     return err;
 }
 
-mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_model **out)
+static mp_err plan_once(const mp_model_options *options, mp_plan *plan, mp_model **out)
 {
     mp_plan p = { 0 };
     bool planned = false; /* another budget's error, of a header that asks for absurd memory say, leaves no model to show */
@@ -264,6 +287,8 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
     mp_err err = begin(options, true, 0, p.overhead_bytes, out);
     if (!err)
         err = resolve(*out);
+    if (!err)
+        err = choose_vram(&(*out)->opt, &p);
     if (!err)
         err = mp_model_spend(*out, 0, 0);
     if (!err) {
@@ -277,23 +302,62 @@ mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_mode
         planned = true;
         (*out)->plan = p;
     }
-    if (plan)
-        *plan = p;
+    *plan = p;
     if (err && !(planned && err == MP_E_BUDGET))
         mp_model_close(out);
     return err;
 }
 
-mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **out)
+/* A smaller batch takes less work memory. false: it is as small as it gets. */
+static bool shrink_batch(mp_model_options *o, int batch_tok)
+{
+    if (batch_tok / 2 < LEAST_BATCH)
+        return false;
+    mp_logf(&o->log, MP_LOG_WARN, "VRAM is short: batches of %d tokens instead of %d", batch_tok / 2, batch_tok);
+    o->batch_tok = batch_tok / 2;
+    return true;
+}
+
+mp_err mp_model_open_dry(const mp_model_options *options, mp_plan *plan, mp_model **out)
+{
+    mp_plan p;
+    mp_model_options o = *options;
+    mp_err err = plan_once(&o, &p, out);
+    while (err == MP_E_BUDGET && *out && !p.vram_fits && shrink_batch(&o, p.batch_tok)) {
+        mp_model_close(out);
+        err = plan_once(&o, &p, out);
+    }
+    if (plan)
+        *plan = p;
+    return err;
+}
+
+/* A budget of VRAM is a limit, not a promise: others may hold some of the card. */
+static mp_err limit_vram(mp_model_options *o)
+{
+    mp_dev_vram v;
+    char text[MP_SIZE_TEXT];
+    if (!o->vram_bytes || o->vram_bytes == MP_VRAM_AUTO)
+        return MP_OK;
+    mp_err err = mp_dev_cuda_vram(0, &v);
+    if (err || o->vram_bytes <= v.free_bytes + v.context_bytes)
+        return err;
+    o->vram_bytes = v.free_bytes + v.context_bytes;
+    mp_logf(&o->log, MP_LOG_WARN, "the GPU has only %s left for this process: others use the rest", mp_size_format(o->vram_bytes, text));
+    return MP_OK;
+}
+
+/* *planned: it fits by the plan, so what failed then is the machine's. */
+static mp_err open_once(const mp_model_options *options, mp_plan *plan, bool *planned, mp_model **out)
 {
     mp_model *shell;
     mp_plan p;
     *out = NULL;
     mp_err err = mp_model_open_dry(options, &p, &shell);
-    if (plan)
-        *plan = p;
+    *plan = p;
     if (!err)
         err = check_room(&p);
+    *planned = !err;
     if (err) {
         mp_model_close(&shell);
         return err;
@@ -313,4 +377,20 @@ mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **
     (*out)->plan = p;
     mp_ledger_reset_peaks((*out)->ledger);
     return MP_OK;
+}
+
+mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **out)
+{
+    mp_plan p = { 0 };
+    bool planned = false;
+    mp_model_options o = *options;
+    *out = NULL;
+    mp_err err = limit_vram(&o);
+    if (!err)
+        err = open_once(&o, &p, &planned, out);
+    while (err == MP_E_BUDGET && planned && o.vram_bytes && shrink_batch(&o, p.batch_tok)) /* the card has less, or in smaller pieces, than it said */
+        err = open_once(&o, &p, &planned, out);
+    if (plan)
+        *plan = p;
+    return err;
 }

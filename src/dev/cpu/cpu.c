@@ -68,7 +68,7 @@ static void cpu_close(mp_dev *dev)
 }
 
 static const mp_dev_vtable cpu_vtable = {
-    "cpu", cpu_put, cpu_get, cpu_wait, cpu_can, cpu_scratch, cpu_run, cpu_close,
+    "cpu", cpu_put, cpu_get, cpu_wait, NULL, cpu_can, cpu_scratch, cpu_run, cpu_close,
 };
 
 mp_err mp_dev_cpu_open(mp_ledger *ledger, mp_pool *pool, const mp_kern *kern, mp_dev **out)

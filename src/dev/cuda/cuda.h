@@ -27,11 +27,16 @@ typedef struct mp_dev_cuda {
     unsigned char *ring;                       /* pinned */
     size_t         ring_at;
     cudaEvent_t    ring_half[2];               /* recorded when a half of the ring was enqueued for good */
+    uint64_t       context_bytes;              /* charged for the driver's own */
     char           name[64];
 } mp_dev_cuda;
 
 /* MP_OK, or an error that names what was done. */
 mp_err mp_cuda_check(cudaError_t e, const char *what);
+
+/* memory.c: makes it the thread's device, which the runtime keeps for each thread; the device's memory, for regions. */
+mp_err mp_cuda_use(const mp_dev_cuda *d);
+void   mp_cuda_memory_of(mp_dev_cuda *d, mp_memory *out);
 
 /* dst (device memory) = host's bytes, in stream order; host may be changed or freed at once. At most MP_CUDA_RING / 2 bytes. */
 mp_err mp_cuda_upload(mp_dev_cuda *d, void *dst, const void *host, size_t bytes);

@@ -31,58 +31,11 @@ mp_err mp_cuda_upload(mp_dev_cuda *d, void *dst, const void *host, size_t bytes)
     return mp_cuda_check(cudaMemcpyAsync(dst, d->ring + at, bytes, cudaMemcpyHostToDevice, d->stream), "an upload");
 }
 
-/* ---- memory ---- */
+/* ---- host and device ---- */
 
 static mp_err cuda_wait(mp_dev *dev)
 {
     return dev->dry ? MP_OK : mp_cuda_check(cudaStreamSynchronize(((mp_dev_cuda *)dev)->stream), "computing");
-}
-
-/* The runtime keeps the current device for each thread. */
-static mp_err use(const mp_dev_cuda *d)
-{
-    return mp_cuda_check(cudaSetDevice(d->ordinal), "choosing it");
-}
-
-enum { GRAIN = 2 << 20 }; /* what the driver hands out, and therefore what is charged */
-
-static mp_err take(void *self, size_t bytes, unsigned char **out)
-{
-    void *p = NULL;
-    mp_err err = use(self);
-    if (!err)
-        err = mp_cuda_check(cudaMalloc(&p, bytes), "allocating memory");
-    if (err)
-        cudaGetLastError(); /* it is told; the next launch must not be blamed for it */
-    *out = p;
-    return err;
-}
-
-static void give(void *self, unsigned char *base, size_t bytes)
-{
-    (void)bytes;
-    if (!use(self))
-        cudaFree(base);
-}
-
-/* On the stream for copies, under what is computed. Memory that is not pinned is copied through the driver's own buffers. */
-static mp_err move(mp_dev_cuda *d, void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind)
-{
-    mp_err err = use(d);
-    if (!err)
-        err = mp_cuda_check(cudaMemcpyAsync(dst, src, bytes, kind, d->copies), "a copy");
-    return err ? err : mp_cuda_check(cudaStreamSynchronize(d->copies), "a copy");
-}
-
-static mp_err fill(void *self, unsigned char *dst, const void *host, size_t bytes)
-{
-    return move(self, dst, host, bytes, cudaMemcpyHostToDevice);
-}
-
-static mp_err copy(void *self, unsigned char *dst, const unsigned char *src, size_t bytes)
-{
-    mp_err err = cuda_wait(self); /* what is copied may still be computed */
-    return err ? err : move(self, dst, src, bytes, cudaMemcpyDeviceToDevice);
 }
 
 static mp_err cuda_put(mp_dev *dev, void *dst, const void *host, size_t bytes)
@@ -102,6 +55,13 @@ static mp_err cuda_get(mp_dev *dev, void *host, const void *src, size_t bytes)
         return MP_OK;
     mp_err err = mp_cuda_check(cudaMemcpyAsync(host, src, bytes, cudaMemcpyDeviceToHost, ((mp_dev_cuda *)dev)->stream), "a download");
     return err ? err : cuda_wait(dev);
+}
+
+/* Where the system does not let it, copies go through the driver's buffers: slower, and as right. */
+static void cuda_lock(mp_dev *dev, void *host, size_t bytes, bool on)
+{
+    if (mp_cuda_use((mp_dev_cuda *)dev) || (on ? cudaHostRegister(host, bytes, cudaHostRegisterPortable) : cudaHostUnregister(host)) != cudaSuccess)
+        cudaGetLastError();
 }
 
 /* ---- operations ---- */
@@ -156,11 +116,12 @@ static void cuda_close(mp_dev *dev)
     if (d->ring)
         cudaFreeHost(d->ring);
     mp_ledger_credit(dev->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, MP_CUDA_RING);
+    mp_ledger_credit(dev->ledger, MP_TIER_VRAM, MP_OWN_OVERHEAD, d->context_bytes);
     mp_free(d);
 }
 
 static const mp_dev_vtable cuda_vtable = {
-    "cuda", cuda_put, cuda_get, cuda_wait, cuda_can, cuda_scratch, cuda_run, cuda_close,
+    "cuda", cuda_put, cuda_get, cuda_wait, cuda_lock, cuda_can, cuda_scratch, cuda_run, cuda_close,
 };
 
 static mp_err find(mp_dev_cuda *d, int ordinal)
@@ -186,7 +147,7 @@ static mp_err find(mp_dev_cuda *d, int ordinal)
 static mp_err set_up(mp_dev_cuda *d)
 {
     void *ring = NULL;
-    mp_err err = use(d);
+    mp_err err = mp_cuda_use(d);
     if (!err)
         err = mp_cuda_check(cudaHostAlloc(&ring, MP_CUDA_RING, cudaHostAllocDefault), "pinning memory");
     d->ring = ring;
@@ -199,6 +160,17 @@ static mp_err set_up(mp_dev_cuda *d)
     return err;
 }
 
+/* What the driver takes for this process counts too, so that its own tools agree with the ledger. */
+static mp_err charge_context(mp_dev_cuda *d)
+{
+    mp_dev_vram v;
+    mp_err err = mp_dev_cuda_vram(d->ordinal, &v);
+    if (!err)
+        err = mp_ledger_charge(d->base.ledger, MP_TIER_VRAM, MP_OWN_OVERHEAD, v.context_bytes);
+    d->context_bytes = err ? 0 : v.context_bytes;
+    return err;
+}
+
 mp_err mp_dev_cuda_open(mp_ledger *ledger, int ordinal, mp_dev **out)
 {
     void *p;
@@ -207,7 +179,7 @@ mp_err mp_dev_cuda_open(mp_ledger *ledger, int ordinal, mp_dev **out)
     if (err)
         return err;
     mp_dev_cuda *d = p;
-    d->memory = (mp_memory){ .tier = MP_TIER_VRAM, .grain = GRAIN, .self = d, .take = take, .give = give, .fill = fill, .copy = copy };
+    mp_cuda_memory_of(d, &d->memory);
     d->base = (mp_dev){ .v = &cuda_vtable, .ledger = ledger, .memory = &d->memory, .dry = mp_ledger_dry(ledger) };
     err = mp_ledger_charge(ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, MP_CUDA_RING);
     if (err) {
@@ -215,6 +187,8 @@ mp_err mp_dev_cuda_open(mp_ledger *ledger, int ordinal, mp_dev **out)
         return err;
     }
     err = find(d, ordinal);
+    if (!err)
+        err = charge_context(d);
     if (!err && !d->base.dry)
         err = set_up(d);
     if (err)

@@ -18,6 +18,7 @@ typedef struct experts {
     const mp_op         *op;
     const mp_expert_job *jobs;
     int                  n_jobs, tile;
+    bool                 few; /* no job of the batch has more rows than the kernels for few take */
     int64_t              tok, width, ff, rows, most, tasks; /* rows of all jobs, of the longest; tiles of tokens of all jobs */
     unsigned             types_up, types_down;
     size_t               mats, tasks_up, tasks_down, row_at, xq, gate, up, hq, total; /* where things are in the scratch */
@@ -47,8 +48,9 @@ static experts lay_out(const mp_op *op)
         e.types_up |= 1u << j->gate.dtype | 1u << j->up.dtype;
         e.types_down |= 1u << j->down.dtype;
     }
+    e.few = max(e.most, (int64_t)op->u.experts.most) <= MP_CUDA_FEW;
     e.tile = mp_cuda_tile(e.n_jobs ? e.rows / e.n_jobs : 0);
-    for (int i = 0; e.most > MP_CUDA_FEW && i < e.n_jobs; i++)
+    for (int i = 0; !e.few && i < e.n_jobs; i++)
         e.tasks += (e.jobs[i].n + e.tile - 1) / e.tile;
     const unsigned quantized = mp_cuda_quantized_types();
     const size_t jobs = (size_t)max((int64_t)e.n_jobs, min(e.rows, (int64_t)JOBS)), tasks = jobs + (size_t)e.rows / 16, floats = (size_t)e.rows * (size_t)e.ff * sizeof(float);
@@ -204,7 +206,7 @@ static mp_err product(mp_dev_cuda *d, const experts *e, bool down)
     mm.task = (const mp_cuda_task *)(void *)(base + (down ? e->tasks_down : e->tasks_up)), mm.tasks = (int32_t)(e->tasks * (down ? 1 : 2)), mm.tile = e->tile;
     mm.types = down ? e->types_down : e->types_up;
     mm.most = (int32_t)e->most;
-    return e->most <= MP_CUDA_FEW ? mp_cuda_matvec(d, &mm) : mp_cuda_matmul(d, &mm);
+    return e->few ? mp_cuda_matvec(d, &mm) : mp_cuda_matmul(d, &mm);
 }
 
 mp_err mp_cuda_experts(mp_dev_cuda *d, const mp_op *op)

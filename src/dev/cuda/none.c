@@ -7,3 +7,10 @@ mp_err mp_dev_cuda_open(mp_ledger *ledger, int ordinal, mp_dev **out)
     *out = NULL;
     return mp_fail(MP_E_FAILED, "this moped was built without CUDA");
 }
+
+mp_err mp_dev_cuda_vram(int ordinal, mp_dev_vram *out)
+{
+    (void)ordinal;
+    *out = (mp_dev_vram){ 0 };
+    return mp_fail(MP_E_FAILED, "this moped was built without CUDA");
+}

@@ -1,3 +1,4 @@
+#include "model/block/beside.h"
 #include "model/block/prefetch.h"
 
 #include <string.h>
@@ -26,6 +27,7 @@ typedef struct dispatch {
     mp_expert_job *run;        /* [n] those of the current call */
     int32_t       *rows;       /* [T*k] grouped by expert */
     int            n;
+    int32_t        most;       /* rows of the longest */
 } dispatch;
 
 static void allocate(dispatch *d, int64_t choices)
@@ -48,6 +50,7 @@ static void group(dispatch *d, const int32_t *ids, int64_t choices, int32_t *off
     int32_t at = 0;
     for (int e = 0; e < experts; e++) {
         int32_t n = offset[e];
+        d->most = n > d->most ? n : d->most;
         offset[e] = at;
         if (n) {
             d->page[d->n] = d->w->first + (mp_page)e;
@@ -71,6 +74,7 @@ static void run_jobs(dispatch *d, int n)
     op.u.experts.jobs = d->run;
     op.u.experts.n_jobs = n;
     op.u.experts.k = d->f->config->experts_used;
+    op.u.experts.most = d->most;
     mp_emit(d->f, &op);
     d->y.node = op.out[0].node;
 }
@@ -106,8 +110,8 @@ static void finish(mp_fwd *f)
         f->err = err;
 }
 
-/* Every waiting job whose expert is resident now, in one call. */
-static void run_ready(dispatch *d, mp_page *pinned)
+/* Every waiting job whose expert is resident now, in one call. here (may be NULL) is computed meanwhile. */
+static void run_ready(dispatch *d, mp_page *pinned, mp_beside_set *here)
 {
     int n = 0, before = mp_times_enter(d->f->times, MP_ROW_PAGER);
     for (int i = 0; i < d->n && !d->f->err;) {
@@ -121,18 +125,43 @@ static void run_ready(dispatch *d, mp_page *pinned)
     }
     if (n && !d->f->err)
         run_jobs(d, n);
+    if (here && here->n && !d->f->err)
+        d->f->err = mp_beside_compute(d->f, here);
     finish(d->f);
     for (int i = 0; i < n; i++)
         mp_pager_unpin(d->f->pager, pinned[i]);
     mp_times_leave(d->f->times, before);
 }
 
-static mp_err announce(dispatch *d)
+/* elsewhere: what is computed by the processor; NULL: nothing is. */
+static mp_err announce(dispatch *d, const bool *elsewhere)
 {
     int before = mp_times_enter(d->f->times, MP_ROW_PAGER);
-    mp_err err = mp_pager_want(d->f->pager, &(mp_access){ .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0], .rows = d->uses });
+    mp_access set = { .pages = d->page, .n = (uint32_t)d->n, .tokens = (uint32_t)d->x.shape[0], .rows = d->uses };
+    mp_err err = mp_pager_want_some(d->f->pager, &set, elsewhere);
     mp_times_leave(d->f->times, before);
     return err;
+}
+
+/* With a GPU whose slots do not hold every expert: announces the set in both tiers, and takes what the processor computes out of the jobs, into *here. */
+static void divide(dispatch *d, mp_beside_set *here)
+{
+    mp_fwd *f = d->f;
+    bool *stays = mp_host_new(f, (size_t)d->n * sizeof(*stays));
+    here->job = mp_host_new(f, (size_t)d->n * sizeof(*here->job));
+    here->page = mp_host_new(f, (size_t)d->n * sizeof(*here->page));
+    if (!f->err)
+        f->err = mp_beside_divide(f, d->job, d->page, d->n, stays);
+    if (!f->err)
+        f->err = announce(d, stays);
+    for (int i = d->n; i-- > 0 && !f->err;)
+        if (stays[i]) {
+            here->job[here->n] = d->job[i];
+            here->page[here->n++] = d->page[i];
+            swap_out(d, i);
+        }
+    if (here->n)
+        mp_beside_prepare(f, &d->x, &d->y, here); /* before anything is enqueued for which it would wait */
 }
 
 static mp_err wait_for_one(dispatch *d)
@@ -150,12 +179,16 @@ static void run_paged(dispatch *d)
     mp_page *pinned = mp_host_new(f, (size_t)d->n * sizeof(*pinned));
     if (f->prefetch)
         mp_prefetch_learn(f->prefetch, d->page, d->n);
-    if (!f->err)
-        f->err = announce(d);
-    if (!f->err && !mp_pager_complete(f->pager))
+    bool complete = mp_pager_complete(f->pager);
+    mp_beside_set here = { 0 };
+    if (!f->err && f->beside && !complete)
+        divide(d, &here);
+    else if (!f->err)
+        f->err = announce(d, NULL);
+    if (!f->err && !complete)
         mp_prefetch_guess(f, d->w); /* the reads of this layer are under way; guesses come after them */
-    while (d->n && !f->err) {
-        run_ready(d, pinned);
+    while ((d->n || here.n) && !f->err) {
+        run_ready(d, pinned, &here);
         if (d->n && !f->err)
             f->err = wait_for_one(d);
     }
@@ -173,6 +206,22 @@ static void run_resident(dispatch *d)
     run_jobs(d, d->n);
 }
 
+/* What dividing takes of the host's memory at most. */
+static void reserve_beside(dispatch *d, size_t most)
+{
+    const mp_config *c = d->f->config;
+    int64_t tok = d->x.shape[0] < MP_BESIDE_TOK ? d->x.shape[0] : MP_BESIDE_TOK;
+    mp_expert_job job = { .gate = d->w->expert.gate, .up = d->w->expert.up, .down = d->w->expert.down, .n = (int32_t)(tok * c->experts_used) };
+    mp_tensor x = mp_tensor_2d(NULL, MP_F32, tok, c->width), y = mp_tensor_2d(NULL, MP_F32, tok * c->experts_used, c->width);
+    mp_beside_set set = { .job = &job, .n = 1 };
+    static const size_t lists[] = { sizeof(bool), sizeof(mp_expert_job), sizeof(mp_page), MP_BESIDE_LISTS }; /* of divide; of mp_beside_divide */
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++)
+        mp_host_new(d->f, most * lists[i]);
+    mp_beside_prepare(d->f, &x, &y, &set);
+    if (!d->f->err)
+        d->f->err = mp_beside_compute(d->f, &set);
+}
+
 /* The planner's view: as many experts as there can be, each with the most rows that it can have; sizes only. */
 static void run_dry(dispatch *d, int64_t choices)
 {
@@ -183,6 +232,8 @@ static void run_dry(dispatch *d, int64_t choices)
     d->run = job;
     run_jobs(d, 1);
     d->run = keep;
+    if (d->f->beside)
+        reserve_beside(d, (size_t)most);
     mp_prefetch_guess(d->f, d->w);
 }
 
