@@ -488,7 +488,12 @@ moped_status moped_model_resize_vram(moped_model *model, uint64_t vram_bytes)
     if (!model->m->dev->memory || model->m->opt.no_paging)
         return mp_fail(MP_E_USAGE, "a model that was opened without %s keeps its budget of VRAM", model->m->dev->memory ? "paging" : "a GPU");
     pthread_mutex_lock(&model->resizing);
+    pthread_mutex_lock(&model->m->lock); /* between two forwards */
+    mp_model_release(model->m);
     mp_err err = resize_vram(model->m, vram_bytes);
+    mp_err held = mp_model_hold(model->m);
+    pthread_mutex_unlock(&model->m->lock);
+    err = err ? err : held;
     pthread_mutex_unlock(&model->resizing);
     return err;
 }

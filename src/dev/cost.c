@@ -21,8 +21,9 @@ static mp_cost linear(const mp_op *op)
 static mp_cost experts(const mp_op *op)
 {
     mp_cost c = { 0 };
-    for (int i = 0; i < op->u.experts.n_jobs; i++) {
-        const mp_expert_job *job = &op->u.experts.jobs[i];
+    int times = op->u.experts.ids ? (int)op->in[0].shape[0] * op->u.experts.k : 1; /* two tokens may share an expert: nobody here knows */
+    for (int i = 0; i < op->u.experts.n_jobs * times; i++) {
+        const mp_expert_job *job = &op->u.experts.jobs[i / times];
         add_product(&c, &job->gate, job->n);
         add_product(&c, &job->up, job->n);
         add_product(&c, &job->down, job->n);

@@ -27,7 +27,7 @@ typedef enum mp_op_kind {
     MP_OP_COUNT,
 } mp_op_kind;
 
-enum { MP_OP_IN = 7, MP_OP_OUT = 3 };
+enum { MP_OP_IN = 7, MP_OP_OUT = 3, MP_OP_CHOICES = 64 };
 
 /* The tokens of one expert: rows[i] = t * k + j says that token t's j-th choice is this expert. */
 typedef struct mp_expert_job {
@@ -49,8 +49,10 @@ typedef struct mp_op {
         struct { mp_rope_mode mode; float factor; } rope; /* cos and sin are multiplied by factor */
         struct { const mp_segment *seg; int n_seg, layer, window; float scale; } attn; /* window 0: all; also for KV_WRITE */
         struct { int k; bool renorm; float scale; } route;  /* softmax over all E; renorm over the chosen; times scale */
-        struct { const mp_expert_job *jobs; int n_jobs, k; int32_t most; } experts; /* most: rows of the longest job of the batch, of this call or another: how
-                                                                                     * sums are ordered may depend on that, and on no job's company */
+        /* most: rows of the longest job of the batch, of this call or another: how sums are ordered may depend on that, and on no job's company.
+         * ids (may be NULL): the choices [T*k] as ROUTE left them, in the device's memory, where every expert e lies at at[3e..] (gate, up, down; that list too
+         * lies there). Then jobs is one, of which only types and shapes count, and the host needs not know who was chosen. At most MP_OP_CHOICES */
+        struct { const mp_expert_job *jobs; int n_jobs, k; int32_t most; const int32_t *ids; void *const *at; } experts;
     } u;
     void *scratch; /* mp_dev_scratch() bytes in the device's memory; contents mean nothing before and after */
 } mp_op;

@@ -40,6 +40,8 @@ typedef struct mp_fwd {
     mp_tensor        pos, inv_freq; /* i32[T], f32[R/2] */
     mp_tensor        residual;      /* x[T,D] that the layer's experts will be added to: what the next layer's router is guessed from */
     struct mp_prefetch *prefetch;   /* NULL: no guesses */
+    mp_tensor        chosen, chosen_weights; /* [layers with experts, T*k] i32, f32: where the routers leave their choices; none: each where it likes */
+    bool             by_id;         /* the device finds the experts by them: the host learns of them when the forward ends */
     struct mp_beside *beside;       /* the processor, where dev is a GPU's and pages its experts; NULL: it has no part */
     mp_times        *times; /* NULL: nobody asked where time goes */
     mp_product          product; /* which product the next LINEAR is: only times looks at it */

@@ -321,6 +321,13 @@ static mp_err place_rope(mp_model *m)
     return err || !m->rope_region.base ? err : mp_memory_fill(m->dev->memory, m->inv_freq.data, m->rope_table, (size_t)n * sizeof(float));
 }
 
+/* Of all experts, for the time that the GPU holds all of them. */
+static mp_err open_addresses(mp_model *m)
+{
+    bool any = m->dev->memory && m->binder.pages;
+    return any ? mp_region_open_in(m->ledger, m->dev->memory, MP_OWN_WORK, m->binder.pages * 3 * sizeof(void *), &m->addresses) : MP_OK;
+}
+
 static mp_err open_kv(mp_model *m)
 {
     mp_kv_config c = { .layers = m->config.layers, .heads = m->config.kv_heads, .k_dim = m->config.head_dim, .v_dim = m->config.head_dim,
@@ -402,6 +409,8 @@ mp_err mp_model_spend(mp_model *m, size_t work_bytes, size_t host_bytes)
     m->dense_peak_bytes = mp_ledger_peak(m->ledger, MP_TIER_RAM);
     if (!err)
         err = place_rope(m);
+    if (!err)
+        err = open_addresses(m);
     if (!err)
         err = open_kv(m);
     if (!err && m->opt.times)
@@ -533,26 +542,60 @@ static mp_err load_resident(mp_model *m)
     return err;
 }
 
-/* Paging off: every page is pinned for good, and each expert is a tensor where it lies. */
-static mp_err hold_all(mp_model *m)
+/* ---- all of them, for good ---- */
+
+static mp_err hold_page(mp_model *m, const mp_moe *w, mp_page page)
 {
-    mp_err err = m->resident ? MP_OK : MP_NEW(m->ledger, MP_OWN_WORK, mp_expert_shape, m->binder.pages, &m->resident);
-    for (int l = 0; l < m->config.layers && !err && !mp_ledger_dry(m->ledger); l++) {
-        mp_moe *w = &m->layers[l].moe;
-        for (int e = 0; e < m->config.experts && m->layers[l].is_moe && !err; e++) {
-            mp_page page = w->first + (mp_page)e;
-            mp_expert_shape *at = &m->resident[page];
-            mp_pin pin;
-            bool got;
-            err = mp_pager_pin(m->pager, page, MP_MUST, MP_PIN_READ, &pin, &got);
-            *at = w->expert;
-            at->gate.data = pin.slice[0];
-            at->up.data = pin.slice[1];
-            at->down.data = pin.slice[2];
-        }
-        w->resident = m->resident + w->first;
-    }
+    mp_pin pin;
+    bool got;
+    mp_expert_shape *at = &m->resident[page];
+    mp_err err = mp_pager_pin(m->pager, page, MP_MUST, MP_PIN_READ, &pin, &got);
+    *at = w->expert;
+    at->gate.data = pin.slice[0];
+    at->up.data = pin.slice[1];
+    at->down.data = pin.slice[2];
+    void *list[] = { pin.slice[0], pin.slice[1], pin.slice[2] };
+    if (!err && m->dev->memory)
+        err = mp_memory_fill(m->dev->memory, m->addresses.base + page * sizeof(list), list, sizeof(list));
     return err;
+}
+
+mp_err mp_model_hold(mp_model *m)
+{
+    mp_err err = MP_OK;
+    if (m->held || !m->resident || mp_ledger_dry(m->ledger) || !mp_pager_complete(m->pager))
+        return MP_OK;
+    for (int l = 0; l < m->config.layers && !err; l++) {
+        mp_moe *w = &m->layers[l].moe;
+        for (int e = 0; e < m->config.experts && m->layers[l].is_moe && !err; e++)
+            err = hold_page(m, w, w->first + (mp_page)e);
+        w->resident = m->resident + w->first;
+        w->at = m->dev->memory ? (void **)(void *)m->addresses.base + 3 * w->first : NULL;
+    }
+    m->held = !err;
+    return err;
+}
+
+void mp_model_release(mp_model *m)
+{
+    for (int l = 0; l < m->config.layers && m->held; l++) {
+        m->layers[l].moe.resident = NULL;
+        m->layers[l].moe.at = NULL;
+    }
+    for (mp_page p = 0; p < m->binder.pages && m->held; p++)
+        mp_pager_unpin(m->pager, p);
+    m->held = false;
+}
+
+/* Room for what holding takes: without paging always, else where a GPU has slots for all. */
+static mp_err open_held(mp_model *m)
+{
+    mp_pager_stats s;
+    mp_pager_get_stats(m->pager, &s);
+    if (!m->opt.no_paging && (!m->below || s.slots < s.pages))
+        return MP_OK;
+    mp_err err = m->resident ? MP_OK : MP_NEW(m->ledger, MP_OWN_WORK, mp_expert_shape, m->binder.pages, &m->resident);
+    return err ? err : mp_model_hold(m);
 }
 
 /* policy NULL: the pager's own, for slots that others are filled from. */
@@ -613,13 +656,14 @@ mp_err mp_model_open_experts(mp_model *m, uint64_t ram_bytes, uint64_t vram_byte
     mp_err err = open_pagers(m, ram_bytes, vram_bytes);
     if (!err)
         say_if_fewer(m, vram_bytes);
-    if (!err && m->opt.no_paging)
-        err = hold_all(m);
+    if (!err)
+        err = open_held(m);
     return err || m->uncached ? err : mp_heat_start(m);
 }
 
 void mp_model_close_experts(mp_model *m)
 {
+    mp_model_release(m);
     mp_pager_close(&m->pager); /* first the one that reads from the other */
     mp_pager_close(&m->below);
 }
@@ -646,6 +690,7 @@ void mp_model_close(mp_model **model)
     mp_kv_pool_close(&m->kv_pool);
     mp_region_close(&m->weights);
     mp_region_close(&m->rope_region);
+    mp_region_close(&m->addresses);
     mp_dev_close(&m->beside.cpu);
     mp_dev_close(&m->dev); /* after everything that lies in its memory */
     mp_pool_close(&m->pool);

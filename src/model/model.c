@@ -23,18 +23,57 @@ mp_err mp_model_open_routing(mp_model *m)
     return err ? err : mp_recorder_open(m->ledger, shape, o->batch_tok, o->trace, &m->recorder);
 }
 
+/* Where the device holds all experts, choices of a few tokens stay with it until the forward ends. Memory for them is taken anyway: what is held may change. */
+static void keep_choices(mp_model *m, mp_fwd *f)
+{
+    int64_t choices = f->batch->n_tok * m->config.experts_used, layers = m->config.experts ? m->binder.pages / (uint32_t)m->config.experts : 0;
+    if (!f->dev->memory || !layers || choices > MP_OP_CHOICES)
+        return;
+    f->chosen = mp_new_2d(f, MP_I32, layers, choices);
+    f->chosen_weights = mp_new_2d(f, MP_F32, layers, choices);
+    f->by_id = m->held && !f->routing && !f->dev->dry;
+}
+
+/* The host's part of what a layer does with its choices, when the device has done the rest. */
+static void learn_choices(mp_fwd *f)
+{
+    int experts = f->config->experts;
+    int64_t n = f->chosen.shape[1];
+    if (mp_tensor_none(&f->chosen))
+        return;
+    int32_t *ids = mp_host_of(f, &f->chosen);
+    float *weights = mp_host_of(f, &f->chosen_weights);
+    for (int layer = 0; layer < f->chosen.shape[0] && f->by_id && !f->err; layer++, ids += n, weights += n) {
+        mp_page pages[MP_OP_CHOICES];
+        uint16_t rows[MP_OP_CHOICES];
+        uint32_t count = 0;
+        mp_routed(f, layer, ids, weights);
+        for (int64_t i = 0; i < n; i++) {
+            mp_page page = (mp_page)(layer * experts + ids[i]);
+            uint32_t at = 0;
+            while (at < count && pages[at] != page)
+                at++;
+            rows[at] = at < count ? rows[at] + 1 : 1;
+            pages[at] = page;
+            count += at == count;
+        }
+        f->err = mp_pager_want(f->pager, &(mp_access){ .pages = pages, .n = count, .tokens = (uint32_t)f->batch->n_tok, .rows = rows });
+    }
+}
+
 mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_forward *out)
 {
     pthread_mutex_lock(&m->lock);
     mp_fwd f = { .dev = m->dev, .arena = &m->work, .host = m->dev->memory ? &m->host_work : &m->work, .tape = tape, .pager = m->pager, .config = &m->config, .batch = batch };
     f.prefetch = &m->prefetch;
-    f.beside = m->beside.cpu && !m->resident ? &m->beside : NULL;
+    f.beside = m->beside.cpu && !m->held ? &m->beside : NULL;
     f.routing = m->routing;
     f.recorder = m->recorder;
     f.times = batch->times;
     *out = (mp_forward){ .f = f, .mark = mp_fwd_mark(&f), .since_ns = mp_now_ns() };
     if (f.routing)
         mp_routing_begin(f.routing, batch);
+    keep_choices(m, &out->f);
     out->f.pos = mp_operand_i32(&out->f, batch->pos, batch->n_tok);
     out->f.inv_freq = m->inv_freq;
     out->x = mp_embed(&out->f, m->embd, mp_operand_i32(&out->f, batch->ids, batch->n_tok));
@@ -79,6 +118,8 @@ static void commit(const mp_fwd *f)
 
 void mp_forward_end(mp_model *m, mp_forward *fw)
 {
+    if (!fw->f.err)
+        learn_choices(&fw->f);
     if (!fw->f.err)
         mp_times_forward(fw->f.times, fw->f.batch->n_tok);
     if (!fw->f.err)

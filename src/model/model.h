@@ -46,7 +46,9 @@ typedef struct mp_model {
     mp_tensor        embd, out_norm, output, rope_divisors, inv_freq;
     float           *rope_table; /* inv_freq in the host's memory */
     mp_region        weights, rope_region;
-    mp_expert_shape *resident; /* training, or no_paging: [pages] all experts as tensors */
+    mp_expert_shape *resident; /* training, no_paging, or VRAM for all: [pages] room for all experts as tensors */
+    bool             held;     /* that is what they are: all pages are pinned for good, and no pager is asked */
+    mp_region        addresses; /* with a GPU: [pages][3] where they are then, in its memory */
     mp_region        resident_region;
     uint64_t         overhead_bytes; /* charged when the ledger was opened */
     uint64_t         dense_peak_bytes; /* of the ledger once the dense weights were read: no shorter context makes it less */
@@ -85,6 +87,10 @@ mp_err mp_model_open_routing(mp_model *m); /* part of spend; in model.c */
 /* Slots in the host's memory, and with a GPU in its own, for so many bytes each. */
 mp_err mp_model_open_experts(mp_model *m, uint64_t ram_bytes, uint64_t vram_bytes);
 void   mp_model_close_experts(mp_model *m);
+/* While every page is in VRAM all of them may be held: then a layer's choices never leave the device. Before its slots are resized they must be released. Under the
+ * model's lock. hold: does nothing when they are not all there, or it was not planned so. */
+mp_err mp_model_hold(mp_model *m);
+void   mp_model_release(mp_model *m);
 /* What the host's pager is opened with, but budget and policy. Opens m->source. */
 mp_err mp_model_pager_config(mp_model *m, mp_pager_config *out);
 mp_err mp_model_price_experts(mp_model *m, mp_pager_cost *ram, mp_pager_cost *vram); /* vram: zeros without a GPU */

@@ -119,6 +119,9 @@ static mp_err sim_put(mp_dev *dev, void *dst, const void *host, size_t bytes)
 
 static mp_err sim_get(mp_dev *dev, void *host, const void *src, size_t bytes)
 {
+    pthread_mutex_lock(&sim.lock);
+    sim.n.waits++;
+    pthread_mutex_unlock(&sim.lock);
     if (!dev->dry)
         memcpy(host, src, bytes);
     return MP_OK;
@@ -127,6 +130,9 @@ static mp_err sim_get(mp_dev *dev, void *host, const void *src, size_t bytes)
 static mp_err sim_wait(mp_dev *dev)
 {
     (void)dev;
+    pthread_mutex_lock(&sim.lock);
+    sim.n.waits++;
+    pthread_mutex_unlock(&sim.lock);
     return MP_OK;
 }
 
@@ -144,17 +150,44 @@ static bool sim_can(const mp_dev *dev, const mp_op *op)
     return cpu->v->can(cpu, op);
 }
 
+/* Experts by their ids as jobs, which is what the CPU device knows. Those of a dry device have no ids to look at. */
+typedef struct by_id {
+    mp_op         op;
+    mp_expert_job job[MP_OP_CHOICES];
+    int32_t       row[MP_OP_CHOICES];
+} by_id;
+
+static const mp_op *as_jobs(const mp_op *op, bool look, by_id *out)
+{
+    if (op->kind != MP_OP_EXPERTS || !op->u.experts.ids)
+        return op;
+    int n = (int)op->in[0].shape[0] * op->u.experts.k;
+    out->op = *op;
+    for (int i = 0; i < n; i++) {
+        void *const *at = look ? op->u.experts.at + 3 * op->u.experts.ids[i] : NULL;
+        mp_expert_job *j = &out->job[i];
+        out->row[i] = i;
+        *j = op->u.experts.jobs[0];
+        j->gate.data = look ? at[0] : NULL, j->up.data = look ? at[1] : NULL, j->down.data = look ? at[2] : NULL;
+        j->rows = &out->row[i], j->n = 1, j->first = i;
+    }
+    out->op.u.experts.jobs = out->job, out->op.u.experts.n_jobs = n, out->op.u.experts.ids = NULL;
+    return &out->op;
+}
+
 static size_t sim_scratch(const mp_dev *dev, const mp_op *op)
 {
-    return mp_dev_scratch(((const gpu *)dev)->cpu, op);
+    by_id own;
+    return mp_dev_scratch(((const gpu *)dev)->cpu, as_jobs(op, false, &own));
 }
 
 static mp_err sim_run(mp_dev *dev, const mp_op *op)
 {
+    by_id own;
     pthread_mutex_lock(&sim.lock);
     sim.n.runs++;
     pthread_mutex_unlock(&sim.lock);
-    return mp_dev_run(((gpu *)dev)->cpu, op);
+    return mp_dev_run(((gpu *)dev)->cpu, as_jobs(op, true, &own));
 }
 
 static void sim_close(mp_dev *dev)

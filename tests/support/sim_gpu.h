@@ -25,6 +25,7 @@ typedef struct sim_gpu_counts {
     uint64_t taken_bytes, peak_bytes; /* of regions, now and at most */
     uint64_t locked_bytes;      /* of the host, that the link may read */
     uint64_t runs;              /* operations */
+    uint64_t waits;             /* times that the host waited for the device, for results or otherwise */
 } sim_gpu_counts;
 sim_gpu_counts sim_gpu_get(void);
 #endif

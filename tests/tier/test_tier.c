@@ -232,6 +232,30 @@ TEST(a_budget_beyond_the_card_is_what_the_card_has)
     sim_gpu_set(&(sim_gpu){ 0 });
 }
 
+/* A token's way through a model that lies in VRAM: the host waits for the logits and the choices, not in every layer; what was chosen is counted all the same. */
+TEST(a_resident_model_needs_no_host_in_its_layers)
+{
+    moped_expert_stats s;
+    moped_session *session;
+    sim_gpu_set(&(sim_gpu){ 0 });
+    moped_model *m = opened(options(ROOM, 256 << 20, 1));
+    CHECK_OK(moped_session_open(m, 0, &session));
+    sim_gpu_set(&(sim_gpu){ 0 });
+    CHECK_OK(moped_logits(session, ids, N, N, NULL, NULL));
+    CHECK_EQ(sim_gpu_get().waits, N * 2); /* ids and weights of all layers */
+    moped_model_experts(m, &s);
+    CHECK(s.accesses == N * 8 * 2 && s.hits == s.accesses);
+    moped_session_close(&session);
+    CHECK(same(logits(m)));
+    CHECK_OK(moped_model_resize_vram(m, least_vram(1)));
+    CHECK(same(logits(m)));
+    moped_model_experts(m, &s);
+    CHECK(s.misses > 0);
+    CHECK_OK(moped_model_resize_vram(m, 256 << 20));
+    CHECK(same(logits(m)));
+    moped_model_close(&m);
+}
+
 TEST(vram_is_resized_while_it_is_used)
 {
     sim_gpu_set(&(sim_gpu){ 0 });
@@ -269,6 +293,7 @@ int main(void)
     RUN(a_link_that_fails_is_an_ordinary_error);
     RUN(memory_that_others_took_is_an_ordinary_error);
     RUN(a_budget_beyond_the_card_is_what_the_card_has);
+    RUN(a_resident_model_needs_no_host_in_its_layers);
     RUN(vram_is_resized_while_it_is_used);
     free(want);
     unlink(path);

@@ -8,6 +8,8 @@
  *
  *   scratch   tables (with room for as many jobs as the rows may be spread over) | xq [min(R, T)] | gate [R,F] (h as well) | up [R,F] | hq [R]       R rows of all jobs
  *
+ * Where the choices are in the device's memory only (u.experts.ids), each is a job of one row and a kernel makes the tables: nothing waits for the host.
+ *
  * Bytes that must move: every job's three matrices once. Where no job has more than eight rows a row's result depends on its token and its expert only; with
  * more, all jobs of the call go another way (matmul.cu), whose sums run in another order. */
 #include "dev/cuda/mm.h"
@@ -42,12 +44,14 @@ static experts lay_out(const mp_op *op)
     e.op = op, e.jobs = op->u.experts.jobs, e.n_jobs = op->u.experts.n_jobs, e.tok = op->in[0].shape[0], e.width = op->in[0].shape[1];
     for (int i = 0; i < e.n_jobs; i++) {
         const mp_expert_job *j = &e.jobs[i];
-        e.rows += j->n;
+        e.rows += op->u.experts.ids ? e.tok * op->u.experts.k : j->n;
         e.most = max(e.most, (int64_t)j->n);
         e.ff = j->gate.shape[0];
         e.types_up |= 1u << j->gate.dtype | 1u << j->up.dtype;
         e.types_down |= 1u << j->down.dtype;
     }
+    if (op->u.experts.ids)
+        e.n_jobs = (int)e.rows, e.most = 1;
     e.few = max(e.most, (int64_t)op->u.experts.most) <= MP_CUDA_FEW;
     e.tile = mp_cuda_tile(e.n_jobs ? e.rows / e.n_jobs : 0);
     for (int i = 0; !e.few && i < e.n_jobs; i++)
@@ -154,6 +158,46 @@ static mp_err write_tables(mp_dev_cuda *d, const experts *e)
     return w.err;
 }
 
+typedef struct choose_args {
+    mp_cuda_mat     *mats;   /* [2n] gates and ups, [n] downs */
+    int32_t         *row_at; /* [n] */
+    const int32_t   *ids;    /* [n] */
+    void *const     *at;     /* [3E] */
+    float           *gate, *up, *out;
+    mp_cuda_mat      of[3];  /* types and rows of gate, up, down */
+    int              n;
+} choose_args;
+
+__global__ static void choose(choose_args a)
+{
+    const int i = (int)(blockIdx.x * BLOCK + threadIdx.x);
+    if (i >= a.n)
+        return;
+    a.row_at[i] = i;
+    MP_UNROLLED for (int w = 0; w < 3; w++) {
+        mp_cuda_mat m = a.of[w];
+        m.w = (const unsigned char *)a.at[3 * a.ids[i] + w];
+        m.out = w == 0 ? a.gate : w == 1 ? a.up : a.out;
+        m.n = 1, m.x_first = m.out_first = i;
+        m.x_rows = w < 2 ? a.row_at + i : nullptr, m.out_rows = w < 2 ? nullptr : a.row_at + i;
+        a.mats[w < 2 ? 2 * i + w : 2 * a.n + i] = m;
+    }
+}
+
+static void choose_tables(mp_dev_cuda *d, const experts *e)
+{
+    unsigned char *base = (unsigned char *)e->op->scratch;
+    const mp_expert_job *j = e->jobs;
+    const mp_tensor *of[] = { &j->gate, &j->up, &j->down };
+    choose_args a = {};
+    a.mats = (mp_cuda_mat *)(void *)(base + e->mats), a.row_at = (int32_t *)(void *)(base + e->row_at);
+    a.ids = e->op->u.experts.ids, a.at = e->op->u.experts.at, a.n = e->n_jobs;
+    a.gate = (float *)(void *)(base + e->gate), a.up = (float *)(void *)(base + e->up), a.out = (float *)e->op->out[0].data;
+    for (int w = 0; w < 3; w++)
+        a.of[w].type = of[w]->dtype, a.of[w].rows = (int32_t)of[w]->shape[0];
+    MP_LAUNCH(choose, mp_blocks_of(a.n, BLOCK), BLOCK, 0, d->stream, a);
+}
+
 /* ---- between the products ---- */
 
 __device__ static inline float silu_times(float gate, float up)
@@ -215,7 +259,11 @@ mp_err mp_cuda_experts(mp_dev_cuda *d, const mp_op *op)
     unsigned char *base = (unsigned char *)op->scratch;
     if (e.rows == 0)
         return MP_OK;
-    mp_err err = write_tables(d, &e);
+    mp_err err = MP_OK;
+    if (op->u.experts.ids)
+        choose_tables(d, &e);
+    else
+        err = write_tables(d, &e);
     if (!err && (e.types_up & mp_cuda_quantized_types()))
         err = mp_cuda_quantize(d, base + e.xq, (const float *)op->in[0].data, gathered(&e) ? e.rows : e.tok, e.width,
                                gathered(&e) ? (const int32_t *)(void *)(base + e.row_at) : NULL, op->u.experts.k);

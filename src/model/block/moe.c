@@ -237,14 +237,21 @@ static void run_dry(dispatch *d, int64_t choices)
     mp_prefetch_guess(d->f, d->w);
 }
 
-mp_op mp_moe_route(mp_fwd *f, const mp_moe *w, mp_tensor x)
+/* w's row of f->chosen or f->chosen_weights. */
+static mp_tensor kept_2d(const mp_fwd *f, const mp_moe *w, const mp_tensor *all, int64_t tok)
+{
+    int64_t layer = w->first / (mp_page)f->config->experts;
+    return mp_tensor_2d(all->data ? (char *)all->data + layer * all->stride[0] : NULL, all->dtype, tok, f->config->experts_used);
+}
+
+mp_op mp_moe_route(mp_fwd *f, const mp_moe *w, mp_tensor x, bool kept)
 {
     const mp_config *c = f->config;
     int64_t tok = x.shape[0];
     f->product = MP_PRODUCT_ROUTER;
     mp_op route = { .kind = MP_OP_ROUTE, .n_out = 3, .in = { mp_linear(f, x, w->router, (mp_tensor){ 0 }) } };
-    route.out[0] = mp_new_2d(f, MP_I32, tok, c->experts_used);
-    route.out[1] = mp_new_2d(f, MP_F32, tok, c->experts_used);
+    route.out[0] = kept ? kept_2d(f, w, &f->chosen, tok) : mp_new_2d(f, MP_I32, tok, c->experts_used);
+    route.out[1] = kept ? kept_2d(f, w, &f->chosen_weights, tok) : mp_new_2d(f, MP_F32, tok, c->experts_used);
     route.out[2] = mp_new_2d(f, MP_F32, tok, c->experts);
     route.u.route.k = c->experts_used;
     route.u.route.renorm = c->renorm;
@@ -253,11 +260,37 @@ mp_op mp_moe_route(mp_fwd *f, const mp_moe *w, mp_tensor x)
     return route;
 }
 
+static mp_tensor combined(mp_fwd *f, mp_tensor y, mp_tensor weights)
+{
+    mp_op sum = { .kind = MP_OP_COMBINE, .n_out = 1, .in = { y, weights } };
+    sum.out[0] = mp_new_2d(f, MP_F32, weights.shape[0], f->config->width);
+    mp_emit(f, &sum);
+    return sum.out[0];
+}
+
+/* Without the host: the device has the choices and knows where every expert is. */
+static mp_tensor routed_by_id(mp_fwd *f, const mp_moe *w, mp_tensor x)
+{
+    const mp_config *c = f->config;
+    mp_op route = mp_moe_route(f, w, x, true);
+    mp_expert_job any = { .gate = w->expert.gate, .up = w->expert.up, .down = w->expert.down, .n = 1 };
+    mp_op op = { .kind = MP_OP_EXPERTS, .n_out = 1, .in = { x }, .out = { mp_new_2d(f, MP_F32, x.shape[0] * c->experts_used, c->width) } };
+    op.u.experts.jobs = &any;
+    op.u.experts.n_jobs = 1;
+    op.u.experts.k = c->experts_used;
+    op.u.experts.ids = route.out[0].data;
+    op.u.experts.at = w->at;
+    mp_emit(f, &op);
+    return combined(f, op.out[0], route.out[1]);
+}
+
 static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
 {
     const mp_config *c = f->config;
     int64_t tok = x.shape[0], choices = tok * c->experts_used;
-    mp_op route = mp_moe_route(f, w, x);
+    if (f->by_id)
+        return routed_by_id(f, w, x);
+    mp_op route = mp_moe_route(f, w, x, false);
     int32_t *ids = mp_host_of(f, &route.out[0]);
     float *weights = f->routing || f->recorder ? mp_host_of(f, &route.out[1]) : NULL;
     mp_routed(f, (int)w->first / c->experts, ids, weights);
@@ -275,10 +308,7 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
         else
             run_paged(&d);
     }
-    mp_op sum = { .kind = MP_OP_COMBINE, .n_out = 1, .in = { d.y, route.out[1] } };
-    sum.out[0] = mp_new_2d(f, MP_F32, tok, c->width);
-    mp_emit(f, &sum);
-    return sum.out[0];
+    return combined(f, d.y, route.out[1]);
 }
 
 mp_tensor mp_moe_forward(mp_fwd *f, const mp_moe *w, mp_tensor x)

@@ -169,7 +169,7 @@ void mp_prefetch_guess(mp_fwd *f, const mp_moe *w)
     int before = mp_times_enter(times, MP_ROW_GUESS);
     f->times = NULL; /* its operations are part of the guess, and none of the forward pass */
     mp_tensor x = mp_rmsnorm(f, sample(f), *w->ahead_norm);
-    mp_op route = mp_moe_route(f, w->ahead, x);
+    mp_op route = mp_moe_route(f, w->ahead, x, false);
     if (!f->err)
         hint(f, w->ahead, &route.out[0], &route.out[1]);
     f->times = times;
