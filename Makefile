@@ -5,6 +5,7 @@
 #                             install what is missing, build, and talk to a model (without MODEL, the one that ships)
 #   make test                 install what is missing, build, and run every test
 #   make test-gpu             the CUDA device's tests on the GPU that is here, and under compute-sanitizer where that is
+#   make bench-gpu            what moped does on that GPU, beside llama.cpp where llama-bench is: bench/results/gpu.jsonl
 #   make install [PREFIX=/usr/local] [DESTDIR=]
 #   make fuzz                 ten minutes of each fuzz harness (clang)
 #   make clean
@@ -41,6 +42,9 @@ test:
 test-gpu: deps
 	@JOBS=$(JOBS) tools/test_gpu.sh
 
+bench-gpu: deps
+	@JOBS=$(JOBS) tools/bench_gpu.sh
+
 fuzz:
 	@tools/deps.sh fuzz
 	@JOBS=$(JOBS) tools/fuzz.sh
@@ -51,4 +55,4 @@ install: check-deps build
 clean:
 	rm -rf build
 
-.PHONY: all check-deps deps build run test test-gpu fuzz install clean
+.PHONY: all check-deps deps build run test test-gpu bench-gpu fuzz install clean

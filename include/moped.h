@@ -67,7 +67,8 @@ typedef struct moped_options {
     int           threads;         /* 0: as many as there are usable processors */
     int           sessions;        /* how many sessions of ctx_tok have room at once; 0: 1 */
     moped_kv_type kv;
-    bool          deterministic;   /* results do not depend on the batch either (on the CPU they never do) */
+    bool          deterministic;   /* results do not depend on the batch either (on the CPU they never do); with a GPU: not on what lies where, and every
+                                      miss is uploaded, while batches of more than eight tokens have sums in another order than smaller ones */
     bool          no_paging;       /* every expert stays where it was loaded; refused when they do not all fit. To measure against */
     bool          time_ops;        /* keep the counters of moped_model_times; off, they cost nothing */
     bool          no_weights_check;/* skip the scan of routers for NaN */

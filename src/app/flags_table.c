@@ -33,7 +33,7 @@ static const app_flag TABLE[] = {
     {F_IO, APP_TEXT, LOADS, "io", "", "METHOD[:N]", 0, 0, "", false, "what doctor found best", "how experts are read: pread:8, io_uring:16, buffered:8"},
     {F_NO_PAGING, APP_BOOL, LOADS, "no-paging", "", "", 0, 0, "", false, "off", "every expert stays in memory; refused when they do not all fit"},
     {F_TRACE, APP_TEXT, LOADS & ~APP_PLAN, "trace", "", "FILE", 0, 0, "", false, "", "record which experts are chosen (.mtr)"},
-    {F_DETERMINISTIC, APP_BOOL, LOADS, "deterministic", "", "", 0, 0, "", false, "off", "results do not depend on the batch either"},
+    {F_DETERMINISTIC, APP_BOOL, LOADS, "deterministic", "", "", 0, 0, "", false, "off", "results do not depend on the batch either; with --vram: not on what lies where"},
     {F_ISA, APP_TEXT, LOADS, "isa", "", "NAME", 0, 0, "", false, "the best here", "instruction set: ref, avx2, avx512, neon, dotprod"},
     /* sampling */
     {F_SEED, APP_INT, APP_RUN, "seed", "-s", "N", -1, 9007199254740991.0, "", false, "-1 (random; printed)", "the same seed gives the same text"},

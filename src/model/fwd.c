@@ -10,6 +10,12 @@ mp_tensor mp_new_2d(mp_fwd *f, mp_dtype type, int64_t rows, int64_t cols)
     return mp_tensor_2d(p, type, rows, cols);
 }
 
+void mp_fwd_caught_up(mp_fwd *f)
+{
+    while (f->n_late)
+        mp_pager_unpin(f->pager, f->late[--f->n_late]);
+}
+
 static mp_tensor new_like(mp_fwd *f, const mp_tensor *x)
 {
     void *p = NULL;

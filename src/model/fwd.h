@@ -42,6 +42,9 @@ typedef struct mp_fwd {
     struct mp_prefetch *prefetch;   /* NULL: no guesses */
     mp_tensor        chosen, chosen_weights; /* [layers with experts, T*k] i32, f32: where the routers leave their choices; none: each where it likes */
     bool             by_id;         /* the device finds the experts by them: the host learns of them when the forward ends */
+    mp_page          late[MP_OP_CHOICES]; /* pinned, and perhaps still read by the device: until the host next waits for it */
+    int              n_late;
+    bool             may_be_late;   /* there are slots enough for that */
     struct mp_beside *beside;       /* the processor, where dev is a GPU's and pages its experts; NULL: it has no part */
     mp_times        *times; /* NULL: nobody asked where time goes */
     mp_product          product; /* which product the next LINEAR is: only times looks at it */
@@ -68,6 +71,8 @@ mp_tensor mp_xent(mp_fwd *f, mp_tensor logits, mp_tensor targets);              
 /* Runs op on the device: scratch from the arena, recorded when there is a tape. For blocks that build their own ops. */
 void mp_emit(mp_fwd *f, mp_op *op);
 
+/* The device is done with all that was enqueued: pages that were only pinned for it are let go. */
+void      mp_fwd_caught_up(mp_fwd *f);
 /* Memory of the host, until the mark is rewound; NULL on a dry device and after an error. */
 void     *mp_host_new(mp_fwd *f, size_t bytes);
 /* A tensor's elements where host code can read them: its own, or a copy in the host's memory, for which the device is waited for. */

@@ -108,6 +108,7 @@ mp_err mp_model_describe(const mp_model_options *options, mp_ledger *ledger, mp_
     m->ledger = ledger;
     m->opt = *options;
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->beside.lock, NULL);
     mp_prefetch_init(&m->prefetch, (mp_prefetch_mode)options->prefetch);
     *out = m;
     err = mp_gguf_open(ledger, options->path, &m->gguf);
@@ -467,9 +468,9 @@ static mp_err load_from_below(void *self, mp_page page, const mp_page_desc *desc
     mp_err err = mp_pager_pin(m->below, page, MP_MUST, MP_PIN_READ, &pin, &got);
     if (err)
         return err;
-    uint64_t since = mp_beside_up_begin(&m->beside);
+    mp_beside_up_begin(&m->beside);
     err = mp_memory_fill(m->dev->memory, dst, pin.slice[slice], desc->slice[slice].bytes);
-    mp_beside_up_end(&m->beside, since, desc->slice[slice].bytes);
+    mp_beside_up_end(&m->beside, desc->slice[slice].bytes);
     mp_pager_unpin(m->below, page);
     return err;
 }
@@ -702,6 +703,7 @@ void mp_model_close(mp_model **model)
     mp_tok_close(&m->tok);
     mp_gguf_close(&m->gguf);
     pthread_mutex_destroy(&m->lock);
+    pthread_mutex_destroy(&m->beside.lock);
     mp_ledger *ledger = m->ledger;
     mp_ledger_credit(ledger, MP_TIER_RAM, MP_OWN_OVERHEAD, m->overhead_bytes);
     MP_FREE(m);

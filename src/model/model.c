@@ -23,6 +23,8 @@ mp_err mp_model_open_routing(mp_model *m)
     return err ? err : mp_recorder_open(m->ledger, shape, o->batch_tok, o->trace, &m->recorder);
 }
 
+enum { LATE_SLOTS = 4 }; /* for each expert of a token: this layer's, the last one's, and what is on its way */
+
 /* Where the device holds all experts, choices of a few tokens stay with it until the forward ends. Memory for them is taken anyway: what is held may change. */
 static void keep_choices(mp_model *m, mp_fwd *f)
 {
@@ -32,6 +34,10 @@ static void keep_choices(mp_model *m, mp_fwd *f)
     f->chosen = mp_new_2d(f, MP_I32, layers, choices);
     f->chosen_weights = mp_new_2d(f, MP_F32, layers, choices);
     f->by_id = m->held && !f->routing && !f->dev->dry;
+    mp_pager_stats s = { 0 };
+    if (m->pager)
+        mp_pager_get_stats(m->pager, &s);
+    f->may_be_late = s.slots >= LATE_SLOTS * (uint32_t)m->config.experts_used;
 }
 
 /* The host's part of what a layer does with its choices, when the device has done the rest. */
@@ -120,6 +126,9 @@ void mp_forward_end(mp_model *m, mp_forward *fw)
 {
     if (!fw->f.err)
         learn_choices(&fw->f);
+    if (fw->f.n_late)
+        (void)fw->f.dev->v->wait(fw->f.dev); /* what it says was said before, or will be */
+    mp_fwd_caught_up(&fw->f);
     if (!fw->f.err)
         mp_times_forward(fw->f.times, fw->f.batch->n_tok);
     if (!fw->f.err)

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/os.h"
+#include "dev/cost.h"
 #include "dev/dev.h"
 
 enum { GRAIN = 64 << 10 };
@@ -16,6 +17,7 @@ static struct {
     sim_gpu         how;
     sim_gpu_counts  n;
     uint64_t        free_at_ns; /* when the link is done with what it has */
+    uint64_t        done_at_ns; /* when the last operation is */
 } sim = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 typedef struct gpu {
@@ -99,7 +101,8 @@ static mp_err fill(void *self, unsigned char *dst, const void *host, size_t byte
         sleep_until(until);
     if (bad)
         return mp_fail(MP_E_FAILED, "the simulated link failed");
-    memcpy(dst, host, bytes);
+    if (!(sim.how.vram_bps > 0))
+        memcpy(dst, host, bytes);
     return MP_OK;
 }
 
@@ -117,11 +120,20 @@ static mp_err sim_put(mp_dev *dev, void *dst, const void *host, size_t bytes)
     return MP_OK;
 }
 
-static mp_err sim_get(mp_dev *dev, void *host, const void *src, size_t bytes)
+/* Until the operations so far are done. */
+static void catch_up(void)
 {
     pthread_mutex_lock(&sim.lock);
     sim.n.waits++;
+    uint64_t until = sim.done_at_ns;
     pthread_mutex_unlock(&sim.lock);
+    if (until > mp_now_ns())
+        sleep_until(until);
+}
+
+static mp_err sim_get(mp_dev *dev, void *host, const void *src, size_t bytes)
+{
+    catch_up();
     if (!dev->dry)
         memcpy(host, src, bytes);
     return MP_OK;
@@ -130,9 +142,7 @@ static mp_err sim_get(mp_dev *dev, void *host, const void *src, size_t bytes)
 static mp_err sim_wait(mp_dev *dev)
 {
     (void)dev;
-    pthread_mutex_lock(&sim.lock);
-    sim.n.waits++;
-    pthread_mutex_unlock(&sim.lock);
+    catch_up();
     return MP_OK;
 }
 
@@ -186,7 +196,15 @@ static mp_err sim_run(mp_dev *dev, const mp_op *op)
     by_id own;
     pthread_mutex_lock(&sim.lock);
     sim.n.runs++;
+    bool only_time = sim.how.vram_bps > 0;
+    if (only_time) {
+        mp_cost c = mp_op_cost(op);
+        uint64_t now = mp_now_ns();
+        sim.done_at_ns = (sim.done_at_ns > now ? sim.done_at_ns : now) + (uint64_t)((double)(c.weight_bytes + c.kv_bytes) / sim.how.vram_bps * 1e9);
+    }
     pthread_mutex_unlock(&sim.lock);
+    if (only_time && op->kind != MP_OP_ROUTE)
+        return MP_OK;
     return mp_dev_run(((gpu *)dev)->cpu, as_jobs(op, true, &own));
 }
 

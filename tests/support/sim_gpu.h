@@ -13,6 +13,8 @@ typedef struct sim_gpu {
     uint64_t context_bytes;  /* what the driver takes */
     double   link_bps;       /* bytes a second of uploads; 0: at once */
     uint64_t latency_ns;     /* of each */
+    double   vram_bps;       /* not 0: nothing is computed but routes and nothing is copied; an operation takes its bytes at this speed, after those before it, and
+                                the host waits for it only where it asks. To see what everything around the kernels costs (bench/tiers.c) */
     int      fail_fill;      /* the so-manieth upload from now fails, and each after it; 0: none does */
     int      fail_take;      /* likewise of allocations, as if somebody else had taken the memory; those of at most small_bytes go on */
     uint64_t small_bytes;

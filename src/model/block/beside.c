@@ -11,12 +11,11 @@ enum { FADE_BYTES = 1 << 28 }; /* what is remembered of each */
 
 /* ---- costs ---- */
 
-/* Two threads may lose one another's sample: it is an estimate. */
-static void add(_Atomic uint64_t *ns, _Atomic uint64_t *bytes, uint64_t took_ns, uint64_t took_bytes)
+static void add(uint64_t *ns, uint64_t *bytes, uint64_t took_ns, uint64_t took_bytes)
 {
     if (*bytes > FADE_BYTES) {
-        *ns = *ns / 2;
-        *bytes = *bytes / 2;
+        *ns /= 2;
+        *bytes /= 2;
     }
     *ns += took_ns;
     *bytes += took_bytes;
@@ -27,16 +26,22 @@ static double cost(uint64_t ns, uint64_t bytes, double first)
     return bytes ? (double)ns * 1e-9 / (double)bytes : first;
 }
 
-uint64_t mp_beside_up_begin(mp_beside *b)
+void mp_beside_up_begin(mp_beside *b)
 {
-    b->ups++;
-    return mp_now_ns();
+    pthread_mutex_lock(&b->lock);
+    if (!b->ups++)
+        b->up_since_ns = mp_now_ns();
+    pthread_mutex_unlock(&b->lock);
 }
 
-void mp_beside_up_end(mp_beside *b, uint64_t since, size_t bytes)
+void mp_beside_up_end(mp_beside *b, size_t bytes)
 {
-    int sharing = b->ups--;
-    add(&b->up_ns, &b->up_bytes, (mp_now_ns() - since) / (uint64_t)(sharing > 0 ? sharing : 1), bytes);
+    pthread_mutex_lock(&b->lock);
+    uint64_t now = mp_now_ns();
+    add(&b->up_ns, &b->up_bytes, now - b->up_since_ns, bytes);
+    b->up_since_ns = now; /* the others go on */
+    b->ups--;
+    pthread_mutex_unlock(&b->lock);
 }
 
 /* ---- dividing ---- */
@@ -69,9 +74,11 @@ static double work_of(const mp_expert_job *j)
 }
 
 /* How many of the misses go up. */
-static int best_split(const mp_beside *b, const mp_expert_job *jobs, const miss *m, int n)
+static int best_split(mp_beside *b, const mp_expert_job *jobs, const miss *m, int n)
 {
+    pthread_mutex_lock(&b->lock);
     double up_cost = cost(b->up_ns, b->up_bytes, UP_FIRST), here_cost = cost(b->here_ns, b->here_bytes, HERE_FIRST), up = 0, here = 0, best;
+    pthread_mutex_unlock(&b->lock);
     int at = 0;
     for (int i = 0; i < n; i++)
         here += work_of(&jobs[m[i].i]) * here_cost;

@@ -11,6 +11,8 @@
 #ifndef MP_MODEL_BLOCK_BESIDE_H
 #define MP_MODEL_BLOCK_BESIDE_H
 
+#include <pthread.h>
+
 #include "model/fwd.h"
 
 enum { MP_BESIDE_TOK = 16, MP_BESIDE_LISTS = 20 /* bytes of the host for each expert that is divided */ };
@@ -19,14 +21,16 @@ typedef struct mp_beside {
     mp_dev   *cpu;
     mp_pager *ram;      /* the slots that hold what VRAM has not */
     bool      fixed;    /* everything goes up */
-    _Atomic uint64_t up_ns, up_bytes, here_ns, here_bytes; /* what was measured lately; older things fade */
-    _Atomic int      ups;                                  /* uploads under way: they share the link */
+    pthread_mutex_t lock;                          /* of these */
+    uint64_t  up_ns, up_bytes, here_ns, here_bytes; /* what was measured lately; older things fade. up_ns: while there was any upload */
+    uint64_t  up_since_ns;
+    int       ups;                                  /* under way */
     uint64_t  computed, computed_bytes;                    /* experts that stayed; read from RAM for them */
 } mp_beside;
 
-/* An upload of so many bytes begins, and is done. */
-uint64_t mp_beside_up_begin(mp_beside *b);
-void     mp_beside_up_end(mp_beside *b, uint64_t since, size_t bytes);
+/* An upload begins, and is done. */
+void mp_beside_up_begin(mp_beside *b);
+void mp_beside_up_end(mp_beside *b, size_t bytes);
 
 /* A layer's experts, some of which stay. */
 typedef struct mp_beside_set {

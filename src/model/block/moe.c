@@ -102,12 +102,18 @@ static void swap_out(dispatch *d, int i) /* the i-th waiting job is done: the la
     d->page[i] = d->page[d->n];
 }
 
-/* A device that works behind the host's back must be done with experts before their slots may get others. */
-static void finish(mp_fwd *f)
+/* A device that works behind the host's back must be done with experts before their slots may get others: at the latest when it has the next layer's choices. */
+static void let_go(mp_fwd *f, const mp_page *pinned, int n)
 {
-    mp_err err = f->dev->memory && !mp_pager_complete(f->pager) ? f->dev->v->wait(f->dev) : MP_OK;
+    bool late = f->may_be_late && f->n_late + n <= MP_OP_CHOICES;
+    mp_err err = f->dev->memory && !late ? f->dev->v->wait(f->dev) : MP_OK;
     if (err && !f->err)
         f->err = err;
+    for (int i = 0; i < n; i++)
+        if (late)
+            f->late[f->n_late++] = pinned[i];
+        else
+            mp_pager_unpin(f->pager, pinned[i]);
 }
 
 /* Every waiting job whose expert is resident now, in one call. here (may be NULL) is computed meanwhile. */
@@ -127,9 +133,7 @@ static void run_ready(dispatch *d, mp_page *pinned, mp_beside_set *here)
         run_jobs(d, n);
     if (here && here->n && !d->f->err)
         d->f->err = mp_beside_compute(d->f, here);
-    finish(d->f);
-    for (int i = 0; i < n; i++)
-        mp_pager_unpin(d->f->pager, pinned[i]);
+    let_go(d->f, pinned, n);
     mp_times_leave(d->f->times, before);
 }
 
@@ -292,6 +296,7 @@ static mp_tensor routed(mp_fwd *f, const mp_moe *w, mp_tensor x)
         return routed_by_id(f, w, x);
     mp_op route = mp_moe_route(f, w, x, false);
     int32_t *ids = mp_host_of(f, &route.out[0]);
+    mp_fwd_caught_up(f);
     float *weights = f->routing || f->recorder ? mp_host_of(f, &route.out[1]) : NULL;
     mp_routed(f, (int)w->first / c->experts, ids, weights);
     if (f->routing)
