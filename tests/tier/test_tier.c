@@ -1,5 +1,6 @@
 /* VRAM over RAM over disk, with the CPU device playing a small GPU (support/sim_gpu): whatever lies where, whatever comes late or fails, the logits are those of
  * the model that lies in RAM, to the bit, and no budget is exceeded. */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -279,6 +280,69 @@ TEST(vram_is_resized_while_it_is_used)
     moped_model_close(&m);
 }
 
+/* Every family, dense ones too, with all kinds of budgets and options that have ways of their own. */
+TEST(every_family_and_option)
+{
+    static const char *const names[] = { "llama", "llama_tied", "mixtral", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "olmoe" };
+    sim_gpu_set(&(sim_gpu){ 0 });
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char file[TINY_PATH];
+        tiny_golden g = tiny_golden_read(names[i]);
+        tiny_path(names[i], ".gguf", file);
+        for (int batch = 1; batch <= 64; batch *= 4)
+            for (int how = 0; how < 3; how++) {
+                moped_options o = { .ram_bytes = ROOM, .batch_tok = batch, .no_paging = how == 1, .expert_policy = how == 2 ? "none" : NULL };
+                float *a = tiny_logits(file, o, g.ids, (size_t)g.tok);
+                o.vram_bytes = 64 << 20;
+                float *y = tiny_logits(file, o, g.ids, (size_t)g.tok);
+                CHECK(a && y && memcmp(a, y, sizeof(float) * (size_t)(g.tok * g.vocab)) == 0);
+                free(a), free(y);
+            }
+        tiny_golden_free(&g);
+    }
+}
+
+typedef struct talker {
+    moped_model *m;
+    bool         ok;
+} talker;
+
+static void *talk(void *arg)
+{
+    talker *t = arg;
+    t->ok = true;
+    for (int i = 0; i < 6; i++)
+        t->ok &= same(logits(t->m));
+    return NULL;
+}
+
+TEST(sessions_go_on_while_both_budgets_change)
+{
+    sim_gpu_set(&(sim_gpu){ 0 });
+    uint64_t seed = 11, vram = least_vram(8), ram = least_ram(vram, 8) + (8 << 20);
+    moped_options o = options(ROOM, vram + (8 << 20), 8);
+    o.sessions = 3;
+    moped_plan_info p;
+    CHECK_OK(moped_plan(&o, &p));
+    vram = p.least_vram_bytes;
+    ram = p.least_ram_bytes > ram ? p.least_ram_bytes : ram;
+    moped_model *m = opened(o);
+    talker talkers[2] = { { m, false }, { m, false } };
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, talk, &talkers[i]);
+    for (int i = 0; i < 20; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        CHECK_OK(moped_model_resize_vram(m, vram + (seed >> 33) % (10 << 20)));
+        CHECK_OK(moped_model_resize(m, i % 2 ? ROOM : ram + (4 << 20)));
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        CHECK(talkers[i].ok);
+    }
+    moped_model_close(&m);
+}
+
 int main(void)
 {
     close(mkstemp(path));
@@ -294,6 +358,8 @@ int main(void)
     RUN(memory_that_others_took_is_an_ordinary_error);
     RUN(a_budget_beyond_the_card_is_what_the_card_has);
     RUN(a_resident_model_needs_no_host_in_its_layers);
+    RUN(every_family_and_option);
+    RUN(sessions_go_on_while_both_budgets_change);
     RUN(vram_is_resized_while_it_is_used);
     free(want);
     unlink(path);
