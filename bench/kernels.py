@@ -393,8 +393,8 @@ class Bench:
 
     def tune(self, path, size):
         """{item: {"mmap", "flash", "tok_s"}} the best for each, and all that was tried."""
-        tried = []
-        for use_mmap in self.maps(size):
+        tried, ways = [], self.maps(size)  # asked once: what is available changes
+        for use_mmap in ways:
             with self.engine("llama", path, use_mmap) as e:
                 for flash in (0, 1):
                     e.turn(f"flash {flash}")
@@ -403,7 +403,7 @@ class Bench:
                         tried.append({"item": item, "mmap": use_mmap, "flash": flash, "tok_s": e.turn(said_turn(item))})
         best = {item: max((t for t in tried if t["item"] == item), key=lambda t: t["tok_s"]) for item in self.a.items}
         # One child cannot be loaded in two ways: the way that is better over all items is taken, weighed by how much it is.
-        share = {m: sum(math.log(max(t["tok_s"] for t in tried if t["item"] == i and t["mmap"] == m) / best[i]["tok_s"]) for i in self.a.items) for m in self.maps(size)}
+        share = {m: sum(math.log(max(t["tok_s"] for t in tried if t["item"] == i and t["mmap"] == m) / best[i]["tok_s"]) for i in self.a.items) for m in ways}
         way = max(share, key=share.get)
         best = {item: max((t for t in tried if t["item"] == item and t["mmap"] == way), key=lambda t: t["tok_s"]) for item in self.a.items}
         return best, tried

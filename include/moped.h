@@ -186,7 +186,7 @@ MOPED_API moped_status moped_model_end_trace(moped_model *model);
 /* Writes the routing of the last 256 tokens as a trace file. Errors: MOPED_E_USAGE (no experts; a file that is no trace), MOPED_E_FAILED. */
 MOPED_API moped_status moped_model_trace(moped_model *model, const char *path);
 MOPED_API moped_status moped_model_resize(moped_model *model, uint64_t ram_bytes); /* a new budget, both ways, at run time */
-/* The same of VRAM: slots of experts come and go. What the card has not is not taken, and no error. Errors: MOPED_E_BUDGET: less than the least;
+/* The same of VRAM: slots of experts come and go. Waits for the forward pass that runs, so not from a callback of one. What the card has not is not taken, and no error. Errors: MOPED_E_BUDGET: less than the least;
  * MOPED_E_USAGE: it was opened without a GPU, or without paging. */
 MOPED_API moped_status moped_model_resize_vram(moped_model *model, uint64_t vram_bytes);
 

@@ -307,12 +307,6 @@ static void read_counters(const moped_model *model, moped_expert_stats *out)
         mp_pager_get_stats(model->m->pager, &s);
     *out = (moped_expert_stats){ .accesses = s.accesses, .hits = s.hits, .misses = s.misses, .disk_bytes = s.load_bytes, .evictions = s.evictions,
                                  .stall_ns = s.wait_ns, .slots = s.slots, .resident = s.resident, .pages = s.pages };
-    if (model->m->below) {
-        out->upload_bytes = s.load_bytes;
-        out->computed = model->m->beside.computed;
-        mp_pager_get_stats(model->m->below, &s);
-        out->disk_bytes = s.load_bytes;
-    }
     out->loads = s.loads;
     out->bound_bytes = s.bound_bytes;
     out->reads_in_flight = s.in_flight;
@@ -320,6 +314,13 @@ static void read_counters(const moped_model *model, moped_expert_stats *out)
     out->prefetch_used = s.hints_used;
     out->prefetch_late = s.hints_late;
     out->prefetch_wasted_bytes = s.hints_wasted_bytes;
+    if (model->m->below) {
+        out->upload_bytes = s.load_bytes;
+        out->computed = model->m->beside.computed;
+        mp_pager_get_stats(model->m->below, &s);
+        out->disk_bytes = s.load_bytes;
+        out->loads = s.loads;
+    }
 }
 
 /* Per layer, of a model with a pager; with the uses of all pages behind it. NULL when the system has no memory. free() it. */
@@ -433,15 +434,6 @@ moped_status moped_model_trace(moped_model *model, const char *path)
     return model->m->recorder ? mp_recorder_save(model->m->recorder, path) : mp_fail(MP_E_USAGE, "this model has no experts, so there is no routing to write down");
 }
 
-/* What a limit leaves for the slots of experts, when everything else takes `others`. */
-static uint64_t experts_within(const mp_model *m, uint64_t limit, uint64_t others)
-{
-    const mp_plan *p = &m->plan;
-    if (m->uncached) /* the rest is the page cache's */
-        return p->expert_least_bytes;
-    return limit - others < p->expert_all_bytes ? limit - others : p->expert_all_bytes;
-}
-
 static mp_err resize(mp_model *m, uint64_t ram_bytes)
 {
     uint64_t limit = ram_bytes - mp_plan_slack(ram_bytes), others = mp_plan_ram(&m->plan) - m->plan.bytes[MP_TIER_RAM][MP_OWN_EXPERTS];
@@ -451,7 +443,7 @@ static mp_err resize(mp_model *m, uint64_t ram_bytes)
     uint64_t before = mp_ledger_limit(m->ledger, MP_TIER_RAM);
     if (limit > before)
         mp_ledger_set_limit(m->ledger, MP_TIER_RAM, limit);
-    mp_err err = m->pager ? mp_pager_resize(mp_model_ram_pager(m), experts_within(m, limit, others)) : MP_OK;
+    mp_err err = m->pager ? mp_pager_resize(mp_model_ram_pager(m), mp_model_experts_within(m, limit)) : MP_OK;
     mp_ledger_set_limit(m->ledger, MP_TIER_RAM, err ? before : limit);
     return err;
 }
@@ -480,21 +472,21 @@ static mp_err resize_vram(mp_model *m, uint64_t vram_bytes)
     uint64_t bytes = vram_bytes - others < p->expert_vram_all_bytes ? vram_bytes - others : p->expert_vram_all_bytes;
     mp_err err = m->pager ? mp_pager_resize(m->pager, bytes) : MP_OK;
     mp_ledger_set_limit(m->ledger, MP_TIER_VRAM, err ? before : vram_bytes);
-    return err;
+    if (!err)
+        err = mp_model_back_vram(m);
+    return err ? err : mp_model_hold(m);
 }
 
 moped_status moped_model_resize_vram(moped_model *model, uint64_t vram_bytes)
 {
     if (!model->m->dev->memory || model->m->opt.no_paging)
         return mp_fail(MP_E_USAGE, "a model that was opened without %s keeps its budget of VRAM", model->m->dev->memory ? "paging" : "a GPU");
-    pthread_mutex_lock(&model->resizing);
     pthread_mutex_lock(&model->m->lock); /* between two forwards */
+    pthread_mutex_lock(&model->resizing);
     mp_model_release(model->m);
     mp_err err = resize_vram(model->m, vram_bytes);
-    mp_err held = mp_model_hold(model->m);
-    pthread_mutex_unlock(&model->m->lock);
-    err = err ? err : held;
     pthread_mutex_unlock(&model->resizing);
+    pthread_mutex_unlock(&model->m->lock);
     return err;
 }
 

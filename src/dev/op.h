@@ -27,7 +27,7 @@ typedef enum mp_op_kind {
     MP_OP_COUNT,
 } mp_op_kind;
 
-enum { MP_OP_IN = 7, MP_OP_OUT = 3, MP_OP_CHOICES = 64 };
+enum { MP_OP_IN = 7, MP_OP_OUT = 3, MP_OP_CHOICES = 64, MP_OP_FEW = 8 };
 
 /* The tokens of one expert: rows[i] = t * k + j says that token t's j-th choice is this expert. */
 typedef struct mp_expert_job {
@@ -51,7 +51,8 @@ typedef struct mp_op {
         struct { int k; bool renorm; float scale; } route;  /* softmax over all E; renorm over the chosen; times scale */
         /* most: rows of the longest job of the batch, of this call or another: how sums are ordered may depend on that, and on no job's company.
          * ids (may be NULL): the choices [T*k] as ROUTE left them, in the device's memory, where every expert e lies at at[3e..] (gate, up, down; that list too
-         * lies there). Then jobs is one, of which only types and shapes count, and the host needs not know who was chosen. At most MP_OP_CHOICES */
+         * lies there). Then jobs is one, of which only types and shapes count, and the host needs not know who was chosen. At most MP_OP_CHOICES of at
+         * most MP_OP_FEW tokens: no expert has more rows then, which is what `most` would say */
         struct { const mp_expert_job *jobs; int n_jobs, k; int32_t most; const int32_t *ids; void *const *at; } experts;
     } u;
     void *scratch; /* mp_dev_scratch() bytes in the device's memory; contents mean nothing before and after */

@@ -483,7 +483,7 @@ static mp_pager_config upper_config(mp_model *m)
     c.desc = m->binder.page;
     c.source = (mp_source){ .self = m, .load = load_from_below };
     c.readers = READERS;
-    c.elastic = true;
+    c.elastic = !m->opt.no_paging;
     return c;
 }
 
@@ -551,38 +551,53 @@ static mp_err hold_page(mp_model *m, const mp_moe *w, mp_page page)
     bool got;
     mp_expert_shape *at = &m->resident[page];
     mp_err err = mp_pager_pin(m->pager, page, MP_MUST, MP_PIN_READ, &pin, &got);
+    if (err)
+        return err;
     *at = w->expert;
     at->gate.data = pin.slice[0];
     at->up.data = pin.slice[1];
     at->down.data = pin.slice[2];
     void *list[] = { pin.slice[0], pin.slice[1], pin.slice[2] };
-    if (!err && m->dev->memory)
+    if (m->dev->memory)
         err = mp_memory_fill(m->dev->memory, m->addresses.base + page * sizeof(list), list, sizeof(list));
+    if (err)
+        mp_pager_unpin(m->pager, page);
     return err;
+}
+
+/* The experts' lists, or NULL. */
+static void set_lists(mp_model *m, bool on)
+{
+    for (int l = 0; l < m->config.layers; l++) {
+        mp_moe *w = &m->layers[l].moe;
+        w->resident = on && m->layers[l].is_moe ? m->resident + w->first : NULL;
+        w->at = on && m->layers[l].is_moe && m->dev->memory ? (void **)(void *)m->addresses.base + 3 * w->first : NULL;
+    }
 }
 
 mp_err mp_model_hold(mp_model *m)
 {
     mp_err err = MP_OK;
+    mp_page held = 0; /* pages are numbered in the order of the layers */
     if (m->held || !m->resident || mp_ledger_dry(m->ledger) || !mp_pager_complete(m->pager))
         return MP_OK;
-    for (int l = 0; l < m->config.layers && !err; l++) {
-        mp_moe *w = &m->layers[l].moe;
-        for (int e = 0; e < m->config.experts && m->layers[l].is_moe && !err; e++)
-            err = hold_page(m, w, w->first + (mp_page)e);
-        w->resident = m->resident + w->first;
-        w->at = m->dev->memory ? (void **)(void *)m->addresses.base + 3 * w->first : NULL;
-    }
+    for (int l = 0; l < m->config.layers && !err; l++)
+        for (int e = 0; e < m->config.experts && m->layers[l].is_moe && !err; e++) {
+            err = hold_page(m, &m->layers[l].moe, m->layers[l].moe.first + (mp_page)e);
+            held += !err;
+        }
+    while (err && held)
+        mp_pager_unpin(m->pager, --held);
     m->held = !err;
+    if (!err)
+        set_lists(m, true);
     return err;
 }
 
 void mp_model_release(mp_model *m)
 {
-    for (int l = 0; l < m->config.layers && m->held; l++) {
-        m->layers[l].moe.resident = NULL;
-        m->layers[l].moe.at = NULL;
-    }
+    if (m->held)
+        set_lists(m, false);
     for (mp_page p = 0; p < m->binder.pages && m->held; p++)
         mp_pager_unpin(m->pager, p);
     m->held = false;

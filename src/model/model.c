@@ -29,7 +29,7 @@ enum { LATE_SLOTS = 4 }; /* for each expert of a token: this layer's, the last o
 static void keep_choices(mp_model *m, mp_fwd *f)
 {
     int64_t choices = f->batch->n_tok * m->config.experts_used, layers = m->config.experts ? m->binder.pages / (uint32_t)m->config.experts : 0;
-    if (!f->dev->memory || !layers || choices > MP_OP_CHOICES)
+    if (!f->dev->memory || !layers || choices > MP_OP_CHOICES || f->batch->n_tok > MP_OP_FEW)
         return;
     f->chosen = mp_new_2d(f, MP_I32, layers, choices);
     f->chosen_weights = mp_new_2d(f, MP_F32, layers, choices);
@@ -45,7 +45,7 @@ static void learn_choices(mp_fwd *f)
 {
     int experts = f->config->experts;
     int64_t n = f->chosen.shape[1];
-    if (mp_tensor_none(&f->chosen))
+    if (mp_tensor_none(&f->chosen) || (!f->by_id && !f->dev->dry))
         return;
     int32_t *ids = mp_host_of(f, &f->chosen);
     float *weights = mp_host_of(f, &f->chosen_weights);
@@ -79,6 +79,8 @@ mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_fo
     *out = (mp_forward){ .f = f, .mark = mp_fwd_mark(&f), .since_ns = mp_now_ns() };
     if (f.routing)
         mp_routing_begin(f.routing, batch);
+    if (m->below && m->resident && !m->held)
+        out->f.err = mp_model_hold(m); /* its slots are full again */
     keep_choices(m, &out->f);
     out->f.pos = mp_operand_i32(&out->f, batch->pos, batch->n_tok);
     out->f.inv_freq = m->inv_freq;
@@ -122,7 +124,7 @@ static void commit(const mp_fwd *f)
         mp_recorder_commit(f->recorder, f->batch, st.accesses, st.hits);
 }
 
-void mp_forward_end(mp_model *m, mp_forward *fw)
+mp_err mp_forward_end(mp_model *m, mp_forward *fw)
 {
     if (!fw->f.err)
         learn_choices(&fw->f);
@@ -137,6 +139,7 @@ void mp_forward_end(mp_model *m, mp_forward *fw)
     mp_arena_rewind(fw->f.arena, fw->mark.device);
     mp_arena_rewind(fw->f.host, fw->mark.host);
     pthread_mutex_unlock(&m->lock);
+    return fw->f.err;
 }
 
 mp_err mp_model_params(mp_model *m, mp_tape *tape)

@@ -87,6 +87,10 @@ mp_err mp_model_open_routing(mp_model *m); /* part of spend; in model.c */
 /* Slots in the host's memory, and with a GPU in its own, for so many bytes each. */
 mp_err mp_model_open_experts(mp_model *m, uint64_t ram_bytes, uint64_t vram_bytes);
 void   mp_model_close_experts(mp_model *m);
+/* What a limit of RAM leaves for the slots there, when everything else takes what was planned. */
+uint64_t mp_model_experts_within(const mp_model *m, uint64_t limit);
+/* The slots in RAM are as many as those in VRAM need below them: few where these hold every expert, else all that the limit allows. */
+mp_err mp_model_back_vram(mp_model *m);
 /* While every page is in VRAM all of them may be held: then a layer's choices never leave the device. Before its slots are resized they must be released. Under the
  * model's lock. hold: does nothing when they are not all there, or it was not planned so. */
 mp_err mp_model_hold(mp_model *m);
@@ -109,7 +113,7 @@ enum { MP_HEAD_ROWS = 16 }; /* rows of logits at once, at most */
 mp_err mp_forward_begin(mp_model *m, const mp_batch *batch, mp_tape *tape, mp_forward *out);
 /* Logits [n,V] of rows [row, row + n) of the batch, n <= MP_HEAD_ROWS, in the host's memory, valid until the next call or end. */
 mp_err mp_forward_logits(mp_model *m, mp_forward *fw, int64_t row, int64_t n, mp_tensor *out);
-void   mp_forward_end(mp_model *m, mp_forward *fw);
+mp_err mp_forward_end(mp_model *m, mp_forward *fw); /* what failed, now or before */
 
 /* Training (opt.train): every weight becomes a parameter of the tape, each expert's three matrices too. */
 mp_err mp_model_params(mp_model *m, mp_tape *tape);

@@ -180,12 +180,12 @@ static uint64_t with_slack(uint64_t sum_bytes)
 
 /* What the pager takes beside its slots: threads, tables. They stay charged until its slots are decided. With nearly all slots it takes most: as many
  * tables, and a thread that touches memory, which a pager with all of them does without. */
-static mp_err price_bookkeeping(mp_model *m, const mp_pager_cost *cost, const mp_pager_cost *vram, uint64_t *out)
+static mp_err price_bookkeeping(mp_model *m, const mp_pager_cost *cost, uint64_t vram_bytes, uint64_t *out)
 {
     uint64_t before = mp_ledger_get(m->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD).used_bytes;
     uint64_t nearly_all = cost->all_bytes > cost->least_bytes ? cost->all_bytes - 1 : cost->all_bytes;
     *out = 0;
-    mp_err err = cost->all_bytes ? mp_model_open_experts(m, nearly_all, vram->least_bytes) : MP_OK;
+    mp_err err = cost->all_bytes ? mp_model_open_experts(m, nearly_all, vram_bytes) : MP_OK;
     if (!err)
         *out = mp_ledger_get(m->ledger, MP_TIER_RAM, MP_OWN_OVERHEAD).used_bytes - before;
     mp_model_close_experts(m);
@@ -212,10 +212,11 @@ static mp_err decide(mp_model *m, mp_plan *p)
     uint64_t bookkeeping, loading = mp_ledger_peak(m->ledger, MP_TIER_RAM); /* reading the weights takes buffers that are gone when slots come */
     mp_err err = mp_model_price_experts(m, &cost, &vram);
     if (!err)
-        err = price_bookkeeping(m, &cost, &vram, &bookkeeping);
+        decide_vram(m, p, &vram);
+    if (!err)
+        err = price_bookkeeping(m, &cost, p->expert_vram_bytes, &bookkeeping);
     if (err)
         return err;
-    decide_vram(m, p, &vram);
     fill_lines(m, p);
     uint64_t others = mp_plan_ram(p) + bookkeeping, limit = p->budget_bytes - mp_plan_slack(p->budget_bytes);
     p->expert_least_bytes = cost.least_bytes;
@@ -281,10 +282,16 @@ static mp_err begin(const mp_model_options *options, bool dry, uint64_t limit_by
 static mp_err plan_once(const mp_model_options *options, mp_plan *plan, mp_model **out)
 {
     mp_plan p = { 0 };
+    mp_dev_vram v;
     bool planned = false; /* another budget's error, of a header that asks for absurd memory say, leaves no model to show */
+    *out = NULL;
+    *plan = p;
+    mp_err err = options->vram_bytes ? mp_dev_cuda_vram(0, &v) : MP_OK; /* first, so that what the driver takes of RAM counts as held */
+    if (err)
+        return err;
     uint64_t own_bytes = mp_os_own_bytes();
     p.overhead_bytes = own_bytes + RUN_OVERHEAD;
-    mp_err err = begin(options, true, 0, p.overhead_bytes, out);
+    err = begin(options, true, 0, p.overhead_bytes, out);
     if (!err)
         err = resolve(*out);
     if (!err)
@@ -347,6 +354,24 @@ static mp_err limit_vram(mp_model_options *o)
     return MP_OK;
 }
 
+uint64_t mp_model_experts_within(const mp_model *m, uint64_t limit)
+{
+    const mp_plan *p = &m->plan;
+    uint64_t others = mp_plan_ram(p) - p->bytes[MP_TIER_RAM][MP_OWN_EXPERTS];
+    if (m->uncached) /* the rest is the page cache's */
+        return p->expert_least_bytes;
+    return limit - others < p->expert_all_bytes ? limit - others : p->expert_all_bytes;
+}
+
+mp_err mp_model_back_vram(mp_model *m)
+{
+    mp_pager_stats s;
+    if (!m->below)
+        return MP_OK;
+    mp_pager_get_stats(m->pager, &s);
+    return mp_pager_resize(m->below, s.slots == s.pages ? m->plan.expert_least_bytes : mp_model_experts_within(m, mp_ledger_limit(m->ledger, MP_TIER_RAM)));
+}
+
 /* *planned: it fits by the plan, so what failed then is the machine's. */
 static mp_err open_once(const mp_model_options *options, mp_plan *plan, bool *planned, mp_model **out)
 {
@@ -375,6 +400,11 @@ static mp_err open_once(const mp_model_options *options, mp_plan *plan, bool *pl
         return err;
     }
     (*out)->plan = p;
+    err = mp_model_back_vram(*out);
+    if (err) {
+        mp_model_close(out);
+        return err;
+    }
     mp_ledger_reset_peaks((*out)->ledger);
     return MP_OK;
 }

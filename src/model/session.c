@@ -99,7 +99,8 @@ static mp_err step(mp_session *s, const int32_t *tokens, int64_t at, int64_t n, 
     err = mp_forward_begin(s->model, &batch, NULL, &fw);
     if (!err)
         err = give_logits(s, &fw, at, n, w);
-    mp_forward_end(s->model, &fw);
+    mp_err end = mp_forward_end(s->model, &fw);
+    err = err ? err : end;
     if (!err) {
         mp_kv_advance(s->kv, n);
         if (s->ids + at != tokens + at)

@@ -112,6 +112,21 @@ TEST(results_do_not_depend_on_where_the_bytes_lie)
     }
 }
 
+/* From the least number of slots on, one more each time: also where a layer has more experts than there are slots, and those that are not released yet could be
+ * in the way of those to come. */
+TEST(every_small_number_of_slots_is_enough)
+{
+    sim_gpu_set(&(sim_gpu){ 0 });
+    for (int batch = 1; batch <= 8; batch += 7) {
+        uint64_t few = least_vram(batch);
+        for (uint64_t vram = few; vram < few + (2u << 20); vram += 64 << 10) {
+            moped_options o = options(ROOM, vram, batch);
+            o.deterministic = true;
+            check_run(o, NULL);
+        }
+    }
+}
+
 /* With a slow link the processor takes what it can; with --deterministic nothing but the link does. */
 TEST(the_processor_computes_what_the_link_is_too_slow_for)
 {
@@ -351,6 +366,7 @@ int main(void)
         ids[i] = (i * 37 + i / 5) % VOCAB;
     want = tiny_logits(path, options(ROOM, 0, 7), ids, N);
     RUN(results_do_not_depend_on_where_the_bytes_lie);
+    RUN(every_small_number_of_slots_is_enough);
     RUN(the_processor_computes_what_the_link_is_too_slow_for);
     RUN(a_batch_uploads_each_expert_once);
     RUN(the_link_reads_locked_memory);

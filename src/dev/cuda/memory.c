@@ -30,7 +30,10 @@ static mp_err take(void *self, size_t bytes, unsigned char **out)
 {
     void *p = NULL;
     mp_err err = mp_cuda_use(self);
-    if (!err && cudaMalloc(&p, bytes) != cudaSuccess) {
+    cudaError_t e = err ? cudaSuccess : cudaMalloc(&p, bytes);
+    if (e != cudaSuccess && e != cudaErrorMemoryAllocation)
+        return mp_cuda_check(e, "allocating memory");
+    if (e != cudaSuccess) {
         char text[MP_SIZE_TEXT];
         cudaGetLastError(); /* it is told; the next launch must not be blamed for it */
         err = mp_fail(MP_E_BUDGET, "the GPU has not %s of memory left in one piece; close what else uses it, or give a smaller --vram or a shorter context",
@@ -134,7 +137,7 @@ mp_err mp_dev_cuda_vram(int ordinal, mp_dev_vram *out)
     pthread_mutex_unlock(&cards_lock);
     if (!err)
         err = mp_cuda_check(cudaMemGetInfo(&left, &total), "asking how much memory it has");
-    out->free_bytes = left;
+    out->free_bytes = left > LATER ? left - LATER : 0; /* counted above, and not taken yet */
     out->total_bytes = total;
     return err;
 }

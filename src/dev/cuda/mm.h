@@ -24,7 +24,7 @@ typedef struct mp_cuda_task {
     int32_t mat, first;
 } mp_cuda_task;
 
-enum { MP_CUDA_FEW = 8 /* tokens up to which a product is a matvec of several columns */, MP_CUDA_MATS = 3 };
+enum { MP_CUDA_FEW = MP_OP_FEW /* tokens up to which a product is a matvec of several columns */, MP_CUDA_MATS = 3 };
 
 typedef struct mp_cuda_mm {
     const unsigned char *q; /* quantized activations, or NULL where no matrix is of a quantized type */

@@ -63,6 +63,11 @@ static int most_wanted_first(const void *a, const void *b)
     return x->i - y->i;
 }
 
+static int as_they_lie(const void *a, const void *b)
+{
+    return ((const miss *)a)->i - ((const miss *)b)->i;
+}
+
 static size_t bytes_of(const mp_expert_job *j)
 {
     return mp_tensor_bytes(&j->gate) + mp_tensor_bytes(&j->up) + mp_tensor_bytes(&j->down);
@@ -120,14 +125,22 @@ mp_err mp_beside_divide(mp_fwd *f, const mp_expert_job *jobs, const mp_page *pag
     int misses = find_misses(f, jobs, pages, n, m);
     if (!misses)
         return MP_OK;
+    mp_pager_stats s;
+    mp_pager_get_stats(b->ram, &s);
+    bool all = (uint32_t)misses <= s.slots / 2; /* else what goes up waits there until a reader asks for it: announced, pages would be in each other's way */
     qsort(m, (size_t)misses, sizeof(*m), most_wanted_first);
     for (int i = mp_beside_on(b, f->batch->n_tok) ? best_split(b, jobs, m, misses) : misses; i < misses; i++)
         here[m[i].i] = true;
-    for (int i = 0; i < misses; i++) { /* in the order of the layer, so that neighbours in the file come together */
-        below[i] = pages[m[i].i];
-        rows[i] = (uint16_t)(m[i].rows < UINT16_MAX ? m[i].rows : UINT16_MAX);
+    if (all)
+        qsort(m, (size_t)misses, sizeof(*m), as_they_lie); /* neighbours in the file come together */
+    uint32_t asked = 0;
+    for (int i = 0; i < misses; i++) {
+        if (!all && !here[m[i].i])
+            continue;
+        below[asked] = pages[m[i].i];
+        rows[asked++] = (uint16_t)(m[i].rows < UINT16_MAX ? m[i].rows : UINT16_MAX);
     }
-    return mp_pager_want(b->ram, &(mp_access){ .pages = below, .n = (uint32_t)misses, .tokens = (uint32_t)f->batch->n_tok, .rows = rows });
+    return asked ? mp_pager_want(b->ram, &(mp_access){ .pages = below, .n = asked, .tokens = (uint32_t)f->batch->n_tok, .rows = rows }) : MP_OK;
 }
 
 /* ---- computing ---- */
@@ -180,7 +193,6 @@ static mp_err run(mp_fwd *f, mp_beside_set *set, mp_expert_job *jobs, int n)
         return err;
     add(&b->here_ns, &b->here_bytes, mp_now_ns() - since, bytes);
     b->computed += (uint64_t)n;
-    b->computed_bytes += bytes;
     return put_rows(f, set, jobs, n);
 }
 

@@ -25,7 +25,7 @@ typedef struct mp_beside {
     uint64_t  up_ns, up_bytes, here_ns, here_bytes; /* what was measured lately; older things fade. up_ns: while there was any upload */
     uint64_t  up_since_ns;
     int       ups;                                  /* under way */
-    uint64_t  computed, computed_bytes;                    /* experts that stayed; read from RAM for them */
+    _Atomic uint64_t computed;                      /* experts that stayed, so far */
 } mp_beside;
 
 /* An upload begins, and is done. */

@@ -103,9 +103,10 @@ static void swap_out(dispatch *d, int i) /* the i-th waiting job is done: the la
 }
 
 /* A device that works behind the host's back must be done with experts before their slots may get others: at the latest when it has the next layer's choices. */
-static void let_go(mp_fwd *f, const mp_page *pinned, int n)
+static void let_go(dispatch *d, const mp_page *pinned, int n)
 {
-    bool late = f->may_be_late && f->n_late + n <= MP_OP_CHOICES;
+    mp_fwd *f = d->f;
+    bool late = f->may_be_late && !d->n && n <= MP_OP_CHOICES; /* while others of the layer are to come, these would be in their way */
     mp_err err = f->dev->memory && !late ? f->dev->v->wait(f->dev) : MP_OK;
     if (err && !f->err)
         f->err = err;
@@ -133,7 +134,7 @@ static void run_ready(dispatch *d, mp_page *pinned, mp_beside_set *here)
         run_jobs(d, n);
     if (here && here->n && !d->f->err)
         d->f->err = mp_beside_compute(d->f, here);
-    let_go(d->f, pinned, n);
+    let_go(d, pinned, n);
     mp_times_leave(d->f->times, before);
 }
 
