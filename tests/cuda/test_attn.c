@@ -101,7 +101,7 @@ static float *run(mp_op *op, const batch *s, float **want)
     memset(mark, 0xff, bytes + MARK);
     gpu.scratch = both_put(&b, mark, bytes + MARK);
     if (op->n_out)
-        got = malloc(out), gpu.out[0].data = both_put(&b, NULL, out);
+        got = malloc(out), gpu.out[0].data = both_blank(&b, BOTH_RESULT, out);
     if (mp_dev_run(b.gpu, &gpu))
         printf("  %s\n", mp_err_text()), exit(1);
     CHECK(!b.gpu->v->get(b.gpu, mark, gpu.scratch, bytes + MARK));

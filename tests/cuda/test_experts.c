@@ -227,7 +227,7 @@ TEST(no_jobs)
     mp_expert_job none;
     mp_op op = { .kind = MP_OP_EXPERTS, .n_out = 1, .in = { mp_tensor_2d(NULL, MP_F32, 1, 32) }, .u.experts = { &none, 0, K } };
     both_forget(&b);
-    op.scratch = both_put(&b, NULL, mp_dev_scratch(b.gpu, &op));
+    op.scratch = both_blank(&b, BOTH_SCRATCH, mp_dev_scratch(b.gpu, &op));
     CHECK_OK(mp_dev_run(b.gpu, &op));
 }
 
