@@ -298,7 +298,7 @@ static bool counts_right(const shape *s, const float *got, int64_t pos, int64_t 
     return true;
 }
 
-/* Random values hide one position among thousands: it moves a mean by less than the tolerance of halves. With q = 0 every weight is 1, exactly, and values are
+/* Random values may hide one position among thousands: unless its weight is large it moves a mean by less than the tolerance of halves. With q = 0 every weight is 1, exactly, and values are
  * small integers: so is every sum, in any order and type, and what is left out, seen twice or taken from elsewhere shows however long the context is. */
 TEST(every_position_counts_once)
 {
