@@ -71,21 +71,35 @@ static inline void both_close(both *b)
     mp_ledger_close(&b->ledger);
 }
 
-/* Memory of the GPU with these bytes in it (host NULL: anything), until both_forget. */
+/* Memory of the GPU with these bytes in it, until both_forget. */
 static inline void *both_put(both *b, const void *host, size_t bytes)
 {
     mp_region *r = &b->regions[b->count++];
-    if (b->count > BOTH_REGIONS || mp_region_open_in(b->ledger, b->gpu->memory, MP_OWN_WORK, bytes ? bytes : 1, r) || (host && b->gpu->v->put(b->gpu, r->base, host, bytes))) {
+    if (b->count > BOTH_REGIONS || mp_region_open_in(b->ledger, b->gpu->memory, MP_OWN_WORK, bytes ? bytes : 1, r) || b->gpu->v->put(b->gpu, r->base, host, bytes)) {
         printf("  %s\n", mp_err_text());
         exit(1);
     }
     return r->base;
 }
 
+/* Memory freed by one case is handed to the next, and may hold just what that is to compute. So results begin as 8e37 - not wanted anywhere, not small, and
+ * not NaN, which is wanted in places - and scratch as NaN, which spreads when it is read before it is written. */
+enum { BOTH_RESULT = 0x7e, BOTH_SCRATCH = 0xff };
+
+/* Memory of the GPU with this byte all over it, until both_forget. */
+static inline void *both_blank(both *b, int byte, size_t bytes)
+{
+    void *host = malloc(bytes ? bytes : 1);
+    memset(host, byte, bytes);
+    void *p = both_put(b, host, bytes);
+    free(host);
+    return p;
+}
+
 static inline mp_tensor both_twin(both *b, const mp_tensor *t)
 {
     mp_tensor twin = *t;
-    if (!mp_tensor_none(t))
+    if (!mp_tensor_none(t) && t->data) /* of some only the shape matters */
         twin.data = both_put(b, t->data, mp_tensor_bytes(t));
     return twin;
 }
@@ -101,10 +115,10 @@ static inline bool both_run_placed(both *b, const mp_op *op, const mp_op *gpu)
         b->n[i] = mp_tensor_count(&op->out[i]);
         b->want[i] = calloc(1, bytes), b->got[i] = calloc(1, bytes);
         c.out[i].data = b->want[i];
-        g.out[i].data = both_put(b, NULL, bytes);
+        g.out[i].data = both_blank(b, BOTH_RESULT, bytes);
     }
     c.scratch = aligned_alloc(64, (mp_dev_scratch(b->cpu, &c) + 127) / 64 * 64);
-    g.scratch = both_put(b, NULL, mp_dev_scratch(b->gpu, &g));
+    g.scratch = both_blank(b, BOTH_SCRATCH, mp_dev_scratch(b->gpu, &g));
     bool ok = !mp_dev_run(b->cpu, &c) && !mp_dev_run(b->gpu, &g);
     for (int i = 0; ok && i < MP_OP_OUT; i++)
         if (!mp_tensor_none(&op->out[i]))
@@ -131,19 +145,19 @@ static inline bool both_run(both *b, const mp_op *op)
     return both_run_as(b, op, NULL);
 }
 
-/* Largest distance of floats of output i, as a share of the largest magnitude there; NaN and infinities must agree, or it is infinite. */
-static inline double both_distance(const both *b, int i)
+/* Infinities must be the same; any NaN is any NaN. The slack is of this element: one that was taken from the largest of many would, where that is huge, let
+ * all others be anything. */
+static inline bool both_near(double want, double got, double slack)
 {
-    const float *want = b->want[i], *got = b->got[i];
-    double most = 0, magnitude = 1e-30;
-    for (int64_t k = 0; k < b->n[i]; k++) {
-        if (isfinite(want[k]) != isfinite(got[k]) || isnan(want[k]) != isnan(got[k]))
-            return INFINITY;
-        if (!isfinite(want[k]))
-            continue;
-        most = fmax(most, fabs((double)want[k] - (double)got[k]));
-        magnitude = fmax(magnitude, fabs((double)want[k]));
-    }
-    return most / magnitude;
+    return isnan(want) ? isnan(got) : want == got || fabs(want - got) <= slack;
+}
+
+/* The same bits; any NaN is any NaN. */
+static inline bool both_same(const float *want, const float *got, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (memcmp(want + i, got + i, sizeof *want) && !(isnan(want[i]) && isnan(got[i])))
+            return false;
+    return true;
 }
 #endif

@@ -101,7 +101,7 @@ static float *run(mp_op *op, const batch *s, float **want)
     memset(mark, 0xff, bytes + MARK);
     gpu.scratch = both_put(&b, mark, bytes + MARK);
     if (op->n_out)
-        got = malloc(out), gpu.out[0].data = both_put(&b, NULL, out);
+        got = malloc(out), gpu.out[0].data = both_blank(&b, BOTH_RESULT, out);
     if (mp_dev_run(b.gpu, &gpu))
         printf("  %s\n", mp_err_text()), exit(1);
     CHECK(!b.gpu->v->get(b.gpu, mark, gpu.scratch, bytes + MARK));
@@ -119,18 +119,36 @@ static float *run(mp_op *op, const batch *s, float **want)
     return got;
 }
 
-/* Writes the parts' positions with random keys and values. */
-static void fill(const part *parts, float range)
+/* Writes the parts' positions: keys and values are [tokens, heads, dim]. */
+static void write_cache(const part *parts, float *k, float *v)
 {
     batch s;
     mp_op op = { .kind = MP_OP_KV_WRITE };
     batch_of(&s, parts);
-    int64_t heads = parts->c->heads, dim = parts->c->dim;
-    for (int i = 0; i < 2; i++)
-        op.in[i] = mp_tensor_3d(both_floats(s.tok * heads * dim, range), MP_F32, s.tok, heads, dim);
-    ((float *)op.in[0].data)[1] = 1e-6f, ((float *)op.in[1].data)[2] = -3e-8f, ((float *)op.in[1].data)[3] = 0x1.002p0f; /* subnormal halves, a tie */
+    op.in[0] = mp_tensor_3d(k, MP_F32, s.tok, parts->c->heads, parts->c->dim);
+    op.in[1] = mp_tensor_3d(v, MP_F32, s.tok, parts->c->heads, parts->c->dim);
     run(&op, &s, NULL);
-    free(op.in[0].data), free(op.in[1].data);
+}
+
+static void fill(const part *parts, float range) /* with random ones */
+{
+    batch s;
+    batch_of(&s, parts);
+    const int64_t n = s.tok * parts->c->heads * parts->c->dim;
+    float *k = both_floats(n, range), *v = both_floats(n, range);
+    k[1] = 1e-6f, v[2] = -3e-8f, v[3] = 0x1.002p0f; /* subnormal halves, a tie */
+    write_cache(parts, k, v);
+    free(k), free(v);
+}
+
+/* Elements of the CPU's cache that were written: none of them is the NaN that was there. */
+static int64_t count_written(const cache *c)
+{
+    const size_t size = c->dtype == MP_F16 ? 2 : 4;
+    int64_t n = 0;
+    for (size_t i = 0; i < (size_t)c->tiles * c->tile; i += size)
+        n += memcmp(c->cpu + i, &(uint32_t){ 0xffffffff }, size) != 0;
+    return n;
 }
 
 TEST(caches_are_the_same_bits)
@@ -142,7 +160,9 @@ TEST(caches_are_the_same_bits)
         fill((part[PARTS]){ { &a, 1, 37 }, { &c, 250, 20 } }, 3.0f);
         fill((part[PARTS]){ { &a, 300, 300 }, { &c, 0, 1 }, { &c, 100, 9 } }, 60000.0f);
         CHECK(cache_same(&a) && cache_same(&c));
-        CHECK(a.cpu[0] != 0xff || a.cpu[1] != 0xff || a.tiles > 1); /* something was written at all */
+        const int64_t each = 2 * of[i].heads * of[i].dim;
+        CHECK_EQ(count_written(&a), (1 + 37 + 300) * each);
+        CHECK_EQ(count_written(&c), (20 + 1 + 9) * each);
         cache_close(&a), cache_close(&c);
     }
 }
@@ -186,7 +206,7 @@ static void check_batch(const shape *s, const part *parts)
     float *got = run(&op, &all, &want);
     double most = 0;
     for (int64_t i = 0; i < all.tok * row; i++)
-        most = isfinite(got[i]) ? fmax(most, fabs((double)got[i] - (double)want[i])) : INFINITY;
+        most = isfinite(got[i]) && isfinite(want[i]) ? fmax(most, fabs((double)got[i] - (double)want[i])) : INFINITY;
     CHECK_NEAR(most / 2.0, 0, tolerance(s));
     if (!(most / 2.0 <= tolerance(s)))
         printf("  %d/%d x %d, window %d, type %d, %lld tokens\n", s->heads, s->kv_heads, s->dim, s->window, s->dtype, (long long)all.tok);
@@ -250,6 +270,63 @@ TEST(q_beyond_halves)
     cache_close(&a);
 }
 
+/* What is 1 + p / dim at element (p + h) % dim of position p and head h, and 0 elsewhere. */
+static void fill_counts(cache *c, int64_t tok)
+{
+    const int64_t n = tok * c->heads * c->dim;
+    float *k = both_floats(n, 2.0f), *v = calloc((size_t)n, sizeof *v);
+    for (int64_t i = 0; i < tok * c->heads; i++)
+        v[i * c->dim + (i / c->heads + i % c->heads) % c->dim] = (float)(1 + i / c->heads / c->dim);
+    write_cache((part[PARTS]){ { c, 0, (int)tok } }, k, v);
+    free(k), free(v);
+}
+
+/* A query of zeros at position `pos` and KV head h sees them all alike. */
+static bool counts_right(const shape *s, const float *got, int64_t pos, int64_t h)
+{
+    double sum[MP_TILE_TOK] = { 0 };
+    const int64_t from = s->window && pos + 1 > s->window ? pos + 1 - s->window : 0;
+    for (int64_t p = from; p <= pos; p++)
+        sum[(p + h) % s->dim] += (double)(1 + p / s->dim);
+    for (int d = 0; d < s->dim; d++) {
+        const double want = sum[d] / (double)(pos + 1 - from);
+        if (!both_near(want, (double)got[d], 0x1p-22 * want)) {
+            printf("  position %lld, head %lld, element %d of %d, window %d: %.9g, not %.9g\n", (long long)pos, (long long)h, d, s->dim, s->window, (double)got[d], want);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Random values may hide one position among thousands: unless its weight is large it moves a mean by less than the tolerance of halves. With q = 0 every weight is 1, exactly, and values are
+ * small integers: so is every sum, in any order and type, and what is left out, seen twice or taken from elsewhere shows however long the context is. */
+TEST(every_position_counts_once)
+{
+    static const shape shapes[] = {
+        { 4, 1, 64, 0, MP_F16, 0 }, { 6, 3, 64, 900, MP_F16, 0 }, { 2, 2, 256, 700, MP_F16, 0 }, { 4, 2, 128, 1, MP_F16, 0 }, { 3, 1, 40, 65, MP_F16, 0 },
+        { 2, 1, 33, 0, MP_F16, 0 }, { 4, 2, 24, 0, MP_F32, 0 },    { 2, 1, 48, 1000, MP_F32, 0 },
+    };
+    enum { TOK = 1400 };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        const shape *s = &shapes[i];
+        cache c = cache_open(s->kv_heads, s->dim, s->dtype, TOK);
+        const part parts[PARTS] = { { &c, TOK - 1, 1 }, { &c, TOK - 24, 23 }, { &c, 1023, 1 }, { &c, 511, 2 }, { &c, 0, 18 } };
+        batch all;
+        fill_counts(&c, TOK);
+        batch_of(&all, parts);
+        float *q = calloc((size_t)(all.tok * s->heads * s->dim), sizeof *q);
+        mp_op op = attn_of(s, all.tok, q);
+        float *got = run(&op, &all, NULL);
+        bool right = true;
+        for (int p = 0; p < all.n; p++)
+            for (int r = 0; right && r < parts[p].n * s->heads; r++)
+                right = counts_right(s, got + ((int64_t)all.cpu[p].row * s->heads + r) * s->dim, parts[p].pos + r / s->heads, r % s->heads / (s->heads / s->kv_heads));
+        CHECK(right);
+        free(q), free(got);
+        cache_close(&c);
+    }
+}
+
 TEST(many_spans)
 {
     static const shape shapes[] = { { 4, 1, 64, 0, MP_F16, 1 }, { 2, 1, 64, 2500, MP_F16, 2 }, { 2, 1, 24, 0, MP_F32, 1 } };
@@ -307,6 +384,7 @@ int main(void)
     RUN(windows);
     RUN(huge_and_tiny_scores);
     RUN(q_beyond_halves);
+    RUN(every_position_counts_once);
     RUN(many_spans);
     RUN(several_waves);
     RUN(one_stage);

@@ -31,6 +31,37 @@ static inline mp_tensor weights_twin(both *b, const mp_tensor *t, int shift)
     return twin;
 }
 
+/* ---- products ----
+ *
+ * Both devices quantize activations to the same bits (test_quantize.c) and take a block's integer product exactly; what differs is where float operations
+ * round and in which order K / 32 blocks (floats: K terms) are added. As in tests/kern: the distance of two orders stays below (K / 16 + 16) * 2^-23 of the
+ * largest |weight| of the row times the sum of |x|. Where a type has minima, a weight is the difference of two parts, and the largest weight of a row may be
+ * smaller than its largest part: four times as much (0.65 of it was seen with Q2_K, 0.01 with other types). At K = 512 that is 2^-17.7: a single code of
+ * Q8_0 that is one off would be seen. */
+
+/* NaN and infinity do not count. */
+static inline double weights_largest(const mp_tensor *w, int64_t r)
+{
+    const int64_t n = w->shape[1];
+    float *row = malloc((size_t)n * sizeof *row);
+    double largest = 0;
+    mp_kern_at(0)->dequant[w->dtype](row, (const char *)w->data + (size_t)r * mp_dtype_row_bytes(w->dtype, n), n);
+    for (int64_t i = 0; i < n; i++)
+        largest = isfinite(row[i]) ? fmax(largest, fabs((double)row[i])) : largest;
+    free(row);
+    return largest;
+}
+
+/* Of one result: a row whose largest weight is this, times x[k]. */
+static inline double product_slack(mp_dtype type, double largest, const float *x, int64_t k)
+{
+    const bool minima = type == MP_Q4_1 || type == MP_Q5_1 || type == MP_Q2_K || type == MP_Q4_K || type == MP_Q5_K;
+    double sum = 0;
+    for (int64_t i = 0; i < k; i++)
+        sum += fabs((double)x[i]);
+    return ((double)k / 16 + 16) * 0x1p-23 * (minima ? 4 : 1) * largest * sum + 0x1p-148;
+}
+
 /* Names the case that failed, since the check is one line for all of them. */
 static inline void expect(bool ok, const char *what, mp_dtype type, int64_t tok, int64_t rows, int64_t cols)
 {
