@@ -374,6 +374,10 @@ int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int r
     const mp_model *m = model->m;
     uint32_t *uses, experts = (uint32_t)m->config.experts;
     mp_pager_group_stats *groups = m->pager ? read_groups(m, &uses) : NULL;
+    uint32_t layers = groups ? m->binder.pages / experts : 0;
+    mp_pager_group_stats *below = groups && m->below ? handle(layers * sizeof(*below)) : NULL; /* what came from the disk came there */
+    if (below)
+        mp_pager_get_groups(m->below, below, layers);
     int n = 0;
     for (int l = 0; groups && l < m->config.layers; l++) {
         uint32_t first = m->layers[l].moe.first;
@@ -382,11 +386,14 @@ int moped_model_expert_layers(moped_model *model, moped_expert_layer *out, int r
             continue;
         moped_expert_layer *o = &out[n - 1];
         *o = (moped_expert_layer){ .layer = l, .accesses = g->accesses, .hits = g->hits, .misses = g->misses, .disk_bytes = g->load_bytes, .stall_ns = g->wait_ns };
+        if (below)
+            o->disk_bytes = below[first / experts].load_bytes;
         o->experts = experts;
         o->resident = g->resident;
         for (uint32_t e = 0; e < experts; e++)
             o->used += uses[first + e] != 0;
     }
+    free(below);
     free(groups);
     return n;
 }

@@ -91,6 +91,14 @@ static void check_run(moped_options o, moped_expert_stats *stats)
     CHECK(is);
     check_budgets(m, o.vram_bytes);
     CHECK_EQ(s.tier_bytes[0] + s.tier_bytes[1] + s.tier_bytes[2], 128ull * 48 * 1024);
+    moped_expert_layer layers[8];
+    uint64_t disk = 0;
+    CHECK_EQ(moped_model_expert_layers(m, layers, 8), 8);
+    for (int i = 0; i < 8; i++)
+        disk += layers[i].disk_bytes;
+    moped_expert_stats later; /* guesses are still being read */
+    moped_model_experts(m, &later);
+    CHECK(disk >= s.disk_bytes && disk <= later.disk_bytes);
     if (stats)
         *stats = s;
     moped_model_close(&m);
