@@ -61,8 +61,8 @@ static int group(layer *l, int tok, mp_expert_job jobs[EXPERTS])
 static void run(mp_op *op, int tok, float *y)
 {
     const size_t bytes = (size_t)tok * K * WIDTH * sizeof(float);
-    op->scratch = both_put(&b, NULL, mp_dev_scratch(b.gpu, op));
-    op->out[0] = mp_tensor_2d(both_put(&b, NULL, bytes), MP_F32, tok * K, WIDTH);
+    op->scratch = both_blank(&b, BOTH_SCRATCH, mp_dev_scratch(b.gpu, op));
+    op->out[0] = mp_tensor_2d(both_blank(&b, BOTH_RESULT, bytes), MP_F32, tok * K, WIDTH);
     CHECK_OK(mp_dev_run(b.gpu, op));
     CHECK_OK(b.gpu->v->get(b.gpu, y, op->out[0].data, bytes));
 }
