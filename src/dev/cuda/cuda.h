@@ -5,7 +5,7 @@
  *     stream                                         every op is enqueued on it and returns at once; wait() is the host's only stop
  *
  * Every kernel is written once and compiled twice: by nvcc, and by the C++ compiler over tests/support/cuda/cuda_runtime.h, which runs a grid's threads
- * one after the other on the processor. So every op's arithmetic is tested where there is no GPU (tests/dev/test_cuda.c). */
+ * one after the other on the processor. So every op's arithmetic is tested where there is no GPU (tests/cuda/). */
 #ifndef MP_DEV_CUDA_CUDA_H
 #define MP_DEV_CUDA_CUDA_H
 
