@@ -239,7 +239,7 @@ TEST(scratch_of_a_plan_is_enough)
     for (int i = 0; i < TOKENS; i++) {
         layer l;
             open_layer(&l, tokens[i], 512, 256, mix, 1, i % 2);
-        mp_op op = { .kind = MP_OP_EXPERTS, .n_out = 1, .in = { mp_tensor_2d(l.x, MP_F32, l.tok, l.width) }, .u.experts = { l.job, l.n, K } };
+        mp_op op = { .kind = MP_OP_EXPERTS, .n_out = 1, .in = { mp_tensor_2d(l.x, MP_F32, l.tok, l.width) }, .u.experts = { .jobs = l.job, .n_jobs = l.n, .k = K } };
         const size_t real = mp_dev_scratch(b.gpu, &op);
         mp_expert_job all = l.job[0];
         all.n = (int32_t)l.tok * K, all.first = 0;
@@ -301,7 +301,7 @@ TEST(a_bad_token_shows_in_its_rows_only)
 TEST(no_jobs)
 {
     mp_expert_job none;
-    mp_op op = { .kind = MP_OP_EXPERTS, .n_out = 1, .in = { mp_tensor_2d(NULL, MP_F32, 1, 32) }, .u.experts = { &none, 0, K } };
+    mp_op op = { .kind = MP_OP_EXPERTS, .n_out = 1, .in = { mp_tensor_2d(NULL, MP_F32, 1, 32) }, .u.experts = { .jobs = &none, .k = K } };
     both_forget(&b);
     op.scratch = both_blank(&b, BOTH_SCRATCH, mp_dev_scratch(b.gpu, &op));
     CHECK_OK(mp_dev_run(b.gpu, &op));
