@@ -26,6 +26,7 @@ typedef struct counter {
 struct mp_ledger {
     pthread_mutex_t  lock;
     bool             dry;
+    _Atomic int      refused; /* mp_tier */
     _Atomic uint64_t limit[MP_TIER_COUNT];
     counter          sum[MP_TIER_COUNT];
     counter          line[MP_TIER_COUNT][MP_OWN_COUNT];
@@ -58,6 +59,7 @@ mp_err mp_ledger_open(bool dry, mp_ledger **out) {
         return mp_fail(MP_E_FAILED, "the system refused a lock for the ledger");
     }
     ledger->dry = dry;
+    ledger->refused = MP_TIER_COUNT;
     *out = ledger;
     return MP_OK;
 }
@@ -97,6 +99,10 @@ mp_ledger_line mp_ledger_get(const mp_ledger *ledger, mp_tier tier, mp_owner own
     return (mp_ledger_line){.used_bytes = line->used, .peak_bytes = line->peak};
 }
 
+mp_tier mp_ledger_refused(const mp_ledger *ledger) {
+    return (mp_tier)ledger->refused;
+}
+
 void mp_ledger_reset_peaks(mp_ledger *ledger) {
     pthread_mutex_lock(&ledger->lock);
     for (int tier = 0; tier < MP_TIER_COUNT; tier++) {
@@ -121,6 +127,7 @@ mp_err mp_ledger_charge(mp_ledger *ledger, mp_tier tier, mp_owner owner, uint64_
     }
     pthread_mutex_unlock(&ledger->lock);
     if (fits) return MP_OK;
+    ledger->refused = tier;
     char need_text[MP_SIZE_TEXT], used_text[MP_SIZE_TEXT], limit_text[MP_SIZE_TEXT];
     return mp_fail(MP_E_BUDGET, "%s does not fit the %s budget: it needs %s, %s of %s are in use; give a larger budget",
                    mp_owner_name(owner), mp_tier_name(tier), mp_size_format(bytes, need_text),
@@ -223,6 +230,7 @@ mp_err mp_region_open_in(mp_ledger *ledger, const mp_memory *memory, mp_owner ow
     if (err) return err;
     if (!ledger->dry && whole) err = memory->take(memory->self, whole, &region.base);
     if (err) {
+        if (err == MP_E_BUDGET) ledger->refused = memory->tier;
         mp_ledger_credit(ledger, memory->tier, owner, whole);
         return err;
     }

@@ -44,6 +44,9 @@ uint64_t mp_ledger_used(const mp_ledger *ledger, mp_tier tier);
 uint64_t mp_ledger_peak(const mp_ledger *ledger, mp_tier tier); /* peak of the tier's sum, not sum of peaks */
 mp_ledger_line mp_ledger_get(const mp_ledger *ledger, mp_tier tier, mp_owner owner);
 
+/* The tier that last had no room: by its limit, or because its memory gave none. MP_TIER_COUNT: none yet. */
+mp_tier mp_ledger_refused(const mp_ledger *ledger);
+
 /* Peaks start again from what is used now: after loading, whose buffers are gone when the large things come. */
 void mp_ledger_reset_peaks(mp_ledger *ledger);
 

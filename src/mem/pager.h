@@ -75,7 +75,7 @@ typedef struct mp_pager_config {
     /* Told of each region of slots when it has come (on), and before it goes; no lock is held. NULL: nobody asks. */
     void              (*region)(void *self, unsigned char *base, size_t bytes, bool on);
     void               *region_self;
-    bool                elastic;    /* where its memory has less to give than the budget, open takes fewer slots, but not fewer than the least */
+    bool                elastic;    /* with memory: where it has less to give than the budget, open takes fewer slots, but not fewer than the least */
     bool                populate;   /* touch all slots in the background, with what the processors have to spare, so that the peak is the planned one */
 } mp_pager_config;
 

@@ -251,7 +251,7 @@ static mp_err grow_class(mp_pager *pager, int class, uint32_t slots, uint64_t by
         while (n && charged(c) + mp_region_cost_in(c->shape.memory, n * c->shape.slot_bytes) > bytes) n--;
         if (!n) break;
         err = add_region(pager, class, n);
-        if (err == MP_E_BUDGET && pager->config.elastic) {
+        if (err == MP_E_BUDGET && pager->config.elastic && mp_ledger_refused(pager->config.ledger) == pager->config.memory->tier) {
             if (c->slots >= least) return MP_OK; /* what the region would have taken stays free: somebody is short of memory there */
             slots = c->slots + n / 2 > least ? c->slots + n / 2 : least;
             if (n > least - c->slots) err = MP_OK; /* once more, for less */

@@ -87,10 +87,8 @@ mp_err mp_model_open_routing(mp_model *m); /* part of spend; in model.c */
 /* Slots in the host's memory, and with a GPU in its own, for so many bytes each. */
 mp_err mp_model_open_experts(mp_model *m, uint64_t ram_bytes, uint64_t vram_bytes);
 void   mp_model_close_experts(mp_model *m);
-/* What a limit of RAM leaves for the slots there, when everything else takes what was planned. */
-uint64_t mp_model_experts_within(const mp_model *m, uint64_t limit);
-/* The slots in RAM are as many as those in VRAM need below them: few where these hold every expert, else all that the limit allows. */
-mp_err mp_model_back_vram(mp_model *m);
+/* As many slots in RAM as a limit leaves, when everything else takes what was planned; few where VRAM holds every expert: there they only pass through. */
+mp_err mp_model_resize_slots(mp_model *m, uint64_t limit);
 /* While every page is in VRAM all of them may be held: then a layer's choices never leave the device. Before its slots are resized they must be released. Under the
  * model's lock. hold: does nothing when they are not all there, or it was not planned so. */
 mp_err mp_model_hold(mp_model *m);

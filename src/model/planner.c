@@ -354,7 +354,8 @@ static mp_err limit_vram(mp_model_options *o)
     return MP_OK;
 }
 
-uint64_t mp_model_experts_within(const mp_model *m, uint64_t limit)
+/* What a limit leaves for slots, when everything else takes what was planned. */
+static uint64_t experts_within(const mp_model *m, uint64_t limit)
 {
     const mp_plan *p = &m->plan;
     uint64_t others = mp_plan_ram(p) - p->bytes[MP_TIER_RAM][MP_OWN_EXPERTS];
@@ -363,26 +364,27 @@ uint64_t mp_model_experts_within(const mp_model *m, uint64_t limit)
     return limit - others < p->expert_all_bytes ? limit - others : p->expert_all_bytes;
 }
 
-mp_err mp_model_back_vram(mp_model *m)
+mp_err mp_model_resize_slots(mp_model *m, uint64_t limit)
 {
-    mp_pager_stats s;
-    if (!m->below)
+    mp_pager_stats s = { 0 };
+    if (!m->pager)
         return MP_OK;
-    mp_pager_get_stats(m->pager, &s);
-    return mp_pager_resize(m->below, s.slots == s.pages ? m->plan.expert_least_bytes : mp_model_experts_within(m, mp_ledger_limit(m->ledger, MP_TIER_RAM)));
+    if (m->below)
+        mp_pager_get_stats(m->pager, &s);
+    return mp_pager_resize(mp_model_ram_pager(m), m->below && s.slots == s.pages ? m->plan.expert_least_bytes : experts_within(m, limit));
 }
 
-/* *planned: it fits by the plan, so what failed then is the machine's. */
-static mp_err open_once(const mp_model_options *options, mp_plan *plan, bool *planned, mp_model **out)
+/* *short_of_vram: it fits by the plan, but the card had less, or in smaller pieces, than it said. */
+static mp_err open_once(const mp_model_options *options, mp_plan *plan, bool *short_of_vram, mp_model **out)
 {
     mp_model *shell;
     mp_plan p;
     *out = NULL;
+    *short_of_vram = false;
     mp_err err = mp_model_open_dry(options, &p, &shell);
     *plan = p;
     if (!err)
         err = check_room(&p);
-    *planned = !err;
     if (err) {
         mp_model_close(&shell);
         return err;
@@ -396,11 +398,13 @@ static mp_err open_once(const mp_model_options *options, mp_plan *plan, bool *pl
     if (!err)
         err = mp_model_open_experts(*out, p.expert_budget_bytes, p.expert_vram_bytes);
     if (err) {
+        *short_of_vram = err == MP_E_BUDGET && *out && mp_ledger_refused((*out)->ledger) == MP_TIER_VRAM;
         mp_model_close(out);
         return err;
     }
     (*out)->plan = p;
-    err = mp_model_back_vram(*out);
+    if ((*out)->below) /* there may be fewer above than was planned */
+        err = mp_model_resize_slots(*out, mp_ledger_limit((*out)->ledger, MP_TIER_RAM));
     if (err) {
         mp_model_close(out);
         return err;
@@ -412,14 +416,14 @@ static mp_err open_once(const mp_model_options *options, mp_plan *plan, bool *pl
 mp_err mp_model_open(const mp_model_options *options, mp_plan *plan, mp_model **out)
 {
     mp_plan p = { 0 };
-    bool planned = false;
+    bool short_of_vram = false;
     mp_model_options o = *options;
     *out = NULL;
     mp_err err = limit_vram(&o);
     if (!err)
-        err = open_once(&o, &p, &planned, out);
-    while (err == MP_E_BUDGET && planned && o.vram_bytes && shrink_batch(&o, p.batch_tok)) /* the card has less, or in smaller pieces, than it said */
-        err = open_once(&o, &p, &planned, out);
+        err = open_once(&o, &p, &short_of_vram, out);
+    while (err && short_of_vram && shrink_batch(&o, p.batch_tok))
+        err = open_once(&o, &p, &short_of_vram, out);
     if (plan)
         *plan = p;
     return err;

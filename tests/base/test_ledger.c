@@ -38,7 +38,9 @@ TEST(limit_is_hard) {
     mp_ledger_set_limit(ledger, MP_TIER_RAM, 1 << 20);
     CHECK_EQ(mp_ledger_limit(ledger, MP_TIER_RAM), 1 << 20);
     CHECK_OK(mp_ledger_charge(ledger, MP_TIER_RAM, MP_OWN_KV, 1 << 20));
+    CHECK_EQ(mp_ledger_refused(ledger), MP_TIER_COUNT);
     CHECK_EQ(mp_ledger_charge(ledger, MP_TIER_RAM, MP_OWN_WEIGHTS, 1), MP_E_BUDGET);
+    CHECK_EQ(mp_ledger_refused(ledger), MP_TIER_RAM);
     CHECK(strstr(mp_err_text(), "weights") && strstr(mp_err_text(), "1M of 1M"));
     CHECK_EQ(mp_ledger_charge(ledger, MP_TIER_RAM, MP_OWN_KV, UINT64_MAX), MP_E_BUDGET);
     CHECK_EQ(mp_ledger_used(ledger, MP_TIER_RAM), 1 << 20);

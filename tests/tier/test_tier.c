@@ -274,9 +274,31 @@ TEST(a_resident_model_needs_no_host_in_its_layers)
     CHECK_OK(moped_model_resize_vram(m, least_vram(1)));
     CHECK(same(logits(m)));
     moped_model_experts(m, &s);
+    uint64_t disk = s.disk_bytes;
     CHECK(s.misses > 0);
+    CHECK(same(logits(m)));
+    moped_model_experts(m, &s);
+    CHECK_EQ(s.disk_bytes, disk); /* what VRAM no longer holds has found room in RAM */
     CHECK_OK(moped_model_resize_vram(m, 256 << 20));
     CHECK(same(logits(m)));
+    moped_model_close(&m);
+}
+
+/* The least RAM that is named is enough beside a VRAM that holds everything, and nothing is made smaller for it. */
+TEST(the_least_ram_is_enough_where_vram_holds_everything)
+{
+    moped_model *m;
+    sim_gpu_set(&(sim_gpu){ 0 });
+    moped_options o = options(0, 256 << 20, 512);
+    o.ctx_tok = 512;
+    o.ram_bytes = tiny_least(path, o);
+    CHECK(o.ram_bytes > 0);
+    CHECK_OK(moped_model_open(&o, &m));
+    if (m) {
+        CHECK_EQ(moped_model_plan(m)->batch_tok, 512);
+        CHECK_EQ(moped_model_plan(m)->expert_vram_slots, 128);
+        CHECK(same(logits(m)));
+    }
     moped_model_close(&m);
 }
 
@@ -382,6 +404,7 @@ int main(void)
     RUN(memory_that_others_took_is_an_ordinary_error);
     RUN(a_budget_beyond_the_card_is_what_the_card_has);
     RUN(a_resident_model_needs_no_host_in_its_layers);
+    RUN(the_least_ram_is_enough_where_vram_holds_everything);
     RUN(every_family_and_option);
     RUN(sessions_go_on_while_both_budgets_change);
     RUN(vram_is_resized_while_it_is_used);
