@@ -90,6 +90,7 @@ static void check_run(moped_options o, moped_expert_stats *stats)
         printf("  vram %llu, ram %llu, batch %d\n", (unsigned long long)o.vram_bytes, (unsigned long long)o.ram_bytes, o.batch_tok);
     CHECK(is);
     check_budgets(m, o.vram_bytes);
+    CHECK_EQ(s.slots, moped_model_plan(m)->expert_vram_slots); /* an elastic pager must not hide that the plan was wrong */
     CHECK_EQ(s.tier_bytes[0] + s.tier_bytes[1] + s.tier_bytes[2], 128ull * 48 * 1024);
     moped_expert_layer layers[8];
     uint64_t disk = 0;
