@@ -270,6 +270,7 @@ TEST(a_resident_model_needs_no_host_in_its_layers)
     CHECK_EQ(sim_gpu_get().waits, N * 2); /* ids and weights of all layers */
     moped_model_experts(m, &s);
     CHECK(s.accesses == N * 8 * 2 && s.hits == s.accesses);
+    CHECK_EQ(s.tier_bytes[MOPED_TIER_VRAM], 128 * 48 * 1024);
     moped_session_close(&session);
     CHECK(same(logits(m)));
     CHECK_OK(moped_model_resize_vram(m, least_vram(1)));
@@ -279,6 +280,7 @@ TEST(a_resident_model_needs_no_host_in_its_layers)
     CHECK(s.misses > 0);
     CHECK(same(logits(m)));
     moped_model_experts(m, &s);
+    CHECK(s.tier_bytes[MOPED_TIER_VRAM] > 0 && s.tier_bytes[MOPED_TIER_VRAM] < 128 * 48 * 1024 && s.tier_bytes[MOPED_TIER_RAM] > 0);
     CHECK_EQ(s.disk_bytes, disk); /* what VRAM no longer holds has found room in RAM */
     CHECK_OK(moped_model_resize_vram(m, 256 << 20));
     CHECK(same(logits(m)));

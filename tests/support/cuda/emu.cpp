@@ -168,7 +168,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int)
     return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
-cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int) { return snprintf(text, (size_t)room, "0000:00:00.0"), cudaSuccess; }
+cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int) { return snprintf(text, (size_t)room, "0000:3B:00.0"), cudaSuccess; }
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total) { return *left = (size_t)1 << 30, *total = (size_t)1 << 30, cudaSuccess; }
 cudaError_t cudaHostRegister(void *, size_t, unsigned) { return cudaSuccess; }
 cudaError_t cudaHostUnregister(void *) { return cudaSuccess; }
