@@ -202,8 +202,7 @@ mp_err mp_generate(mp_session *s, const mp_request *request, mp_result *out)
         err = open_generation(&g);
     if (!err)
         err = prefill(&g);
-    first = mp_now_ns();
-    mp_times_set_phase(s->times, MP_PHASE_DECODE);
+    first = mp_times_set_phase(s->times, MP_PHASE_DECODE); /* one moment for both: else the rows of a phase could be more than the phase */
     if (!err)
         err = decode(&g);
     mp_times_end(&s->times);

@@ -86,11 +86,11 @@ mp_phase_total mp_times_total(const mp_times *t, mp_phase phase)
     return t->total[phase];
 }
 
-static void lap(mp_times *t)
+static uint64_t lap(mp_times *t)
 {
     uint64_t now = mp_now_ns();
     cell(t, t->phase, t->layer, t->row)->ns += now - t->since_ns;
-    t->since_ns = now;
+    return t->since_ns = now;
 }
 
 mp_times *mp_times_begin(mp_times *t, mp_phase phase)
@@ -130,12 +130,13 @@ void mp_times_set_layer(mp_times *t, int layer)
     t->layer = layer;
 }
 
-void mp_times_set_phase(mp_times *t, mp_phase phase)
+uint64_t mp_times_set_phase(mp_times *t, mp_phase phase)
 {
     if (!t)
-        return;
-    lap(t);
+        return mp_now_ns();
+    uint64_t now = lap(t);
     t->phase = phase;
+    return now;
 }
 
 void mp_times_cost(mp_times *t, const mp_cost *cost)

@@ -56,7 +56,7 @@ void      mp_times_end(mp_times **clock); /* stops it, gives it back, *clock = N
 /* For who holds the clock, or NULL. enter returns the row before, which leave goes back to. */
 int  mp_times_switch(mp_times *clock, int row, bool call);
 void mp_times_set_layer(mp_times *clock, int layer);
-void mp_times_set_phase(mp_times *clock, mp_phase phase);
+uint64_t  mp_times_set_phase(mp_times *clock, mp_phase phase); /* the moment at which it changed, on the clock of mp_now_ns; of NULL: now */
 void mp_times_cost(mp_times *clock, const mp_cost *cost); /* of the row that the clock is in */
 void mp_times_forward(mp_times *clock, int64_t tokens);   /* one more forward pass is done */
 static inline int  mp_times_enter(mp_times *clock, int row) { return clock ? mp_times_switch(clock, row, true) : 0; }
